@@ -1,0 +1,131 @@
+"""What is known about one request: who asks, for what, and how it ended.
+
+Values only. They are frozen: plugins read them, the core alone learns more (`learn`). What a plugin wants to keep
+between two of its hooks, it keeps in `Context.state`, under itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Any, Literal
+
+Ended = Literal["complete", "client_left", "upstream_failed", "refused", "shutdown", "failed"]
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: the answer of `authenticate`. There is no empty or default one.
+
+    `name` is the tenant: limits, the cache and the log are kept by it. `models` are patterns with `*`; None means all.
+    The limits are this caller's own and beat the settings of the plugin that enforces them; None means no own limit.
+    """
+
+    name: str
+    models: tuple[str, ...] | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    max_concurrent: int | None = None
+    log_content: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a principal needs a name")
+
+    def may_use(self, *names: str) -> bool:
+        """Whether one of `names` (the model as asked, as resolved) matches one of this caller's patterns."""
+        if self.models is None:
+            return True
+        return any(fnmatchcase(name, pattern) for pattern in self.models for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What Ollama counted, summed over the request's native calls. Durations in nanoseconds."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    load_duration: int = 0
+    total_duration: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a request ended: what `finished` is told. Milliseconds since the request's arrival, None where it never came."""
+
+    ended: Ended
+    status: int
+    """The HTTP status that was sent, or would have been; 499 when the client left before a status was sent."""
+    error: str | None = None
+    """The code of the error, None when all went well."""
+    duration_ms: float = 0.0
+    queue_ms: float | None = None
+    """Time spent in `dispatch`, waiting for a place."""
+    first_byte_ms: float | None = None
+    """From arrival to Ollama's first byte."""
+    usage: Usage | None = None
+    """None when Ollama gave no counts, so also for an answer from the cache."""
+    dispatched: int = 0
+    """How many native calls were sent to Ollama for this request."""
+    bytes_out: int = 0
+    answer: str | None = None
+    """The text of the answer; only when a plugin asked for content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One request, as far as it is known. Grows while the request walks through the hooks, then stays."""
+
+    id: str
+    """`X-Request-Id`: 1 to 64 of `A-Z a-z 0-9 . _ -`."""
+    arrived: float
+    """Seconds since the epoch."""
+    clock: float
+    """The monotonic clock at arrival, in seconds."""
+    client: str
+    """The peer's address, without its port; never what a header says."""
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """The request's headers, names in lower case. They hold the key: never log them."""
+    principal: Principal | None = None
+    model: str | None = None
+    """The model as the client spelled it."""
+    resolved_model: str | None = None
+    """The model that answers, as Ollama spells it."""
+    stream: bool = False
+    user: str | None = None
+    """`user` or `safety_identifier` of the request: whom the caller acts for."""
+    upstream: str | None = None
+    """The Ollama that answers, by its configured name."""
+    ignored: tuple[str, ...] = ()
+    """Fields of the request that have no effect."""
+    cache: str | None = None
+    """`hit`, `miss`, `joined` or `bypass`; None when no cache is on."""
+    state: MutableMapping[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """For plugins: use yourself as the key."""
+    response_headers: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def add_header(self, name: str, value: str) -> None:
+        """Send a header with the answer, error answers included. Has no effect once the answer's head is out.
+
+        Raises ValueError when the name or the value cannot stand in a header.
+        """
+        if not _HEADER_NAME.fullmatch(name) or not value.isprintable() or not value.isascii():
+            raise ValueError(f"{name!r} is not a header that can be sent")
+        self.response_headers[name] = value
+
+    def note_cache(self, state: Literal["hit", "miss", "joined", "bypass"]) -> None:
+        """Say what a cache did with this request: for the log. Called by cache plugins."""
+        learn(self, cache=state)
+
+
+def learn(context: Context, **facts: Any) -> None:
+    """Add facts to a context. For the core: a plugin that calls it breaks the other plugins' trust."""
+    for name, value in facts.items():
+        object.__setattr__(context, name, value)

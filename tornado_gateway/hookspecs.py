@@ -1,0 +1,169 @@
+"""The contract between the gateway and its plugins, and all that a plugin may import.
+
+A plugin is a class with a nested pydantic model `Settings`; the gateway builds it as `Class(settings)`, once. It is
+published as an entry point of the group `tornado_gateway` and switched on by its entry point's name in `config.yaml`:
+
+    from tornado_gateway.hookspecs import Context, InvalidRequest, hookimpl
+    from pydantic import BaseModel
+
+    class Quiet:
+        class Settings(BaseModel):
+            words: tuple[str, ...] = ("please",)
+
+        def __init__(self, settings: Settings) -> None:
+            self._words = settings.words
+
+        @hookimpl
+        async def admit(self, context: Context) -> None:
+            if context.model in self._words:
+                raise InvalidRequest("Not so loud.", param="model")
+
+Hooks are coroutines and refuse by raising one of this module's errors. They are called in the order in which the
+configuration lists the plugins, `answered` and `finished` in the opposite order. A hook may take fewer arguments than the
+specification names. What a hook must not do is block: it runs on the event loop that serves everybody.
+
+A request with several native calls (`n` choices, a list of prompts) asks `admit` once, `answer` and `dispatch` for each
+native call, and `finished` once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+
+import pluggy
+
+from tornado_gateway.context import Context, Outcome, Principal, Usage
+from tornado_gateway.errors import (
+    AuthenticationFailed,
+    AuthUnavailable,
+    ConcurrencyLimit,
+    GatewayError,
+    InvalidRequest,
+    ModelNotFound,
+    Overloaded,
+    RateLimitExceeded,
+    RequestTooLarge,
+    UnsupportedValue,
+)
+from tornado_gateway.wire.ollama import Message, NativeCall, Record, ToolCall, decode_records, encode_records
+
+__all__ = [
+    "Answer",
+    "AuthUnavailable",
+    "AuthenticationFailed",
+    "ConcurrencyLimit",
+    "Context",
+    "Forward",
+    "GatewayError",
+    "InvalidRequest",
+    "Message",
+    "ModelNotFound",
+    "NativeCall",
+    "Outcome",
+    "Overloaded",
+    "Principal",
+    "RateLimitExceeded",
+    "Record",
+    "Release",
+    "RequestTooLarge",
+    "ToolCall",
+    "UnsupportedValue",
+    "Usage",
+    "decode_records",
+    "encode_records",
+    "hookimpl",
+]
+
+GROUP = "tornado_gateway"
+"""The entry-point group, and pluggy's project name."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+"""Marks a method of a plugin as the implementation of the hook of the same name."""
+
+Answer = AsyncIterable[Sequence[Record]]
+"""The records of an answer as they come, those that came together in one batch. The last record has `done: true`."""
+
+Forward = Callable[[], AsyncGenerator[Sequence[Record], None]]
+"""The rest of the road: waits for a place, asks Ollama, gives its records. May be called once, and from a task of the plugin's own."""
+
+Release = Callable[[], None]
+"""Gives a place back."""
+
+
+class GatewayHooks:
+    """Every moment at which a plugin may speak."""
+
+    @hookspec
+    async def authenticate(self, context: Context) -> Principal | None:
+        """Say who asks.
+
+        When: once per request, when its head has arrived and before its body is read.
+        Order: as configured; the first answer that is not None decides, later plugins are not asked.
+        An answer: the principal. None means "not my kind of credential"; when every plugin that implements this hook says
+        None, the caller gets 503 `auth_unavailable`, since nobody could tell.
+        Raising: `AuthenticationFailed` refuses with 401. Any other exception that is not one of this module's errors, an answer
+        that is not a `Principal`, or no answer within five seconds is a 503 `auth_unavailable`: the door fails closed.
+        Guaranteed: without any plugin that implements this hook everybody is the principal `anonymous`.
+        """
+
+    @hookspec
+    async def admit(self, context: Context) -> None:
+        """Say whether this caller may ask this.
+
+        When: once per request, when the call has been read and the model is known (`context.model`, `context.resolved_model`),
+        before anything is looked up or sent. Lists of models do not come here.
+        Order: as configured; every plugin is asked until one refuses.
+        An answer: has no meaning; return None.
+        Raising: one of this module's errors refuses with it; `RateLimitExceeded(..., retry_after=seconds)` is a 429. Any other
+        exception is a 503: admission fails closed.
+        Guaranteed: `finished` is called for the same context afterwards, however the request ends.
+        """
+
+    @hookspec
+    async def answer(self, context: Context, call: NativeCall, forward: Forward) -> Answer | None:
+        """Answer in Ollama's place, or take over the asking.
+
+        When: once per native call, after `admit`.
+        Order: as configured; the first answer that is not None decides, later plugins are not asked.
+        An answer: the records, as an asynchronous iterable of batches. A list of one batch that is known already, or what
+        `forward()` gives, seen or shared on its way. None means "nothing known".
+        Raising: one of this module's errors ends the request with it. Any other exception counts as "nothing known" and is logged:
+        a broken cache costs time, not answers.
+        Guaranteed: when the caller leaves, the iteration is closed at once (`aclose`), and with it what `forward()` opened. A plugin that wants
+        the generation to go on calls `forward()` in a task of its own.
+        """
+
+    @hookspec
+    async def dispatch(self, context: Context, call: NativeCall) -> Release | None:
+        """Wait for a place on Ollama.
+
+        When: once per native call that really goes to Ollama, so not for an answer that is known or shared.
+        Order: as configured; every plugin is asked. May wait, for minutes if it must: meanwhile a streaming caller gets
+        heartbeats, and one who leaves cancels the wait (`asyncio.CancelledError`).
+        An answer: a function that gives the place back. None means "go ahead".
+        Raising: one of this module's errors refuses with it; places already given by other plugins are given back. Any other exception is a 503.
+        Guaranteed: the function is called exactly once, in the opposite order, when the call has ended in whatever way.
+        """
+
+    @hookspec
+    async def answered(self, context: Context, call: NativeCall, answer: Record) -> None:
+        """See the whole answer.
+
+        When: once per native call that Ollama answered to its end with `done: true`; never for a failed, cut or partial answer, nor for one
+        that `answer` knew. Before the caller has the last byte.
+        Order: opposite to the configured one.
+        `answer` is the whole answer as one record: texts joined, calls collected, counts as Ollama gave them. Answers over 8 MB do not come here.
+        Raising: is logged and changes nothing for the caller.
+        Guaranteed: `answer` is what came from Ollama, before any plugin changed text on its way.
+        """
+
+    @hookspec
+    async def finished(self, context: Context, outcome: Outcome) -> None:
+        """Know how the request ended.
+
+        When: exactly once for every request that reached the application, whatever happened: refused, failed, cut, complete.
+        Order: opposite to the configured one. Each plugin is called, whatever the others did.
+        Raising: is logged, and changes nothing.
+        Guaranteed: nothing comes after it for this context. A call that takes longer than five seconds is cancelled.
+        """

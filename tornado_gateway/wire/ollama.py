@@ -1,0 +1,192 @@
+"""Ollama's native form: the calls that are sent, the records that come back, bytes to records.
+
+A *record* is one line of Ollama's answer. A streamed answer is many, the last with `done: true`; an answer that is not
+streamed is one record with `done: true`. Source: the wire sheet of Ollama 0.33 and recordings of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from tornado_gateway.errors import UpstreamInvalidResponse
+
+Endpoint = Literal["/api/chat", "/api/generate", "/api/embed"]
+
+MAX_LINE_BYTES = 8 * 1024 * 1024
+"""Ollama's own client accepts lines of up to 8 MB; a longer one is not an answer of Ollama's."""
+
+
+class ToolCallFunction(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str = ""
+    arguments: Any = None
+    """A JSON object, decoded; the order of its keys is kept."""
+    index: int = 0
+
+
+class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call that the model asks for: always whole, never in fragments."""
+
+    function: ToolCallFunction
+    id: str = ""
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    role: str = "assistant"
+    content: str = ""
+    thinking: str = ""
+    tool_calls: Sequence[ToolCall] | None = None
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, omit_defaults=True):
+    token: str
+    logprob: float
+    bytes: Sequence[int] | None = None
+
+
+class Logprob(msgspec.Struct, frozen=True, omit_defaults=True):
+    token: str
+    logprob: float
+    bytes: Sequence[int] | None = None
+    top_logprobs: Sequence[TokenLogprob] | None = None
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of an answer to `/api/chat`, `/api/generate` or `/api/embed`.
+
+    Durations are in nanoseconds; counts are tokens. `message` is chat's, `response`, `thinking` and `tool_calls` are
+    generate's, `embeddings` is embed's: one raw JSON array of numbers for each input. A record with `error` ends the answer,
+    whatever came before it.
+    """
+
+    model: str = ""
+    created_at: str = ""
+    message: Message | None = None
+    response: str = ""
+    thinking: str = ""
+    tool_calls: Sequence[ToolCall] | None = None
+    done: bool = False
+    done_reason: str | None = None
+    total_duration: int = 0
+    load_duration: int = 0
+    prompt_eval_count: int = 0
+    prompt_eval_duration: int = 0
+    eval_count: int = 0
+    eval_duration: int = 0
+    logprobs: Sequence[Logprob] | None = None
+    embeddings: Sequence[msgspec.Raw] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NativeCall:
+    """One call to Ollama, whole and checked.
+
+    `body` is the canonical JSON of the request without `stream`: two calls that ask for the same have the same bytes,
+    whatever the order, spelling or dialect in which they were asked. It is made anew from what was checked; no byte of
+    the client's body reaches Ollama.
+    """
+
+    endpoint: Endpoint
+    model: str
+    """The name as `/api/tags` spells it."""
+    digest: str
+    """The model's digest as in `/api/tags`; "" when it is not known."""
+    body: bytes
+    stream: bool
+    index: int = 0
+    """Which of the request's native calls this is: 0, 1, …"""
+    deterministic: bool = False
+    """Temperature 0 or a seed was asked for."""
+    prompt_tokens_estimate: int = 0
+    """A rough count of the prompt's tokens, made from its length before Ollama has counted them."""
+    max_tokens: int | None = None
+    """The most tokens that the answer may have, where the caller or the operator set a bound."""
+
+    @property
+    def wire_body(self) -> bytes:
+        """The bytes to send to Ollama: `body` with `stream` added."""
+        if self.endpoint == "/api/embed":
+            return self.body
+        return self.body[:-1] + (b',"stream":true}' if self.stream else b',"stream":false}')
+
+    def request(self) -> dict[str, Any]:
+        """The request decoded: a fresh copy at every call, so that no plugin can change what is sent."""
+        decoded: dict[str, Any] = msgspec.json.decode(self.body)
+        return decoded
+
+
+_decoder = msgspec.json.Decoder(Record)
+_encoder = msgspec.json.Encoder()
+
+
+def decode_record(line: bytes | bytearray | memoryview) -> Record:
+    """One record from one line; raises `UpstreamInvalidResponse` when the line is not one."""
+    try:
+        return _decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UpstreamInvalidResponse("Ollama sent a line that is not one of its records.") from error
+
+
+def encode_records(records: Iterable[Record]) -> bytes:
+    """Records as lines of JSON: what a cache may keep in a file."""
+    return b"".join(_encoder.encode(record) + b"\n" for record in records)
+
+
+def decode_records(data: bytes) -> list[Record]:
+    """The opposite of `encode_records`."""
+    return [decode_record(line) for line in data.split(b"\n") if line]
+
+
+class RecordReader:
+    """Bytes of an answer to records; however the bytes are cut, the records are the same.
+
+    Lines end at LF only: U+0085 and U+2028 are ordinary text in Ollama's JSON. Blank lines are skipped. With `whole`
+    the answer is one JSON object that is decoded at its end, line breaks or not.
+    Raises `UpstreamInvalidResponse` at a line over `max_line_bytes` or one that is not a record.
+    """
+
+    __slots__ = ("_max_line_bytes", "_rest", "_whole")
+
+    def __init__(self, *, whole: bool = False, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        self._rest = bytearray()
+        self._whole = whole
+        self._max_line_bytes = max_line_bytes
+
+    def feed(self, data: bytes) -> list[Record]:
+        """The records that `data` completes."""
+        if self._whole or not data.endswith(b"\n") or self._rest:
+            return self._feed_rest(data)
+        # The usual case by far: Ollama flushes each record by itself, so that the read ends with its line.
+        return self._decode(data.split(b"\n"))
+
+    def _feed_rest(self, data: bytes) -> list[Record]:
+        rest = self._rest
+        # Only what is new can hold a line end: searching the rest again would make a long line cost its square.
+        end = -1 if self._whole else data.rfind(b"\n")
+        if end < 0:
+            rest += data
+            self._check(len(rest))
+            return []
+        rest += memoryview(data)[:end]
+        complete, self._rest = rest, bytearray(memoryview(data)[end + 1 :])
+        self._check(len(self._rest))
+        return self._decode(complete.split(b"\n"))
+
+    def finish(self) -> list[Record]:
+        """The record that a last line without its LF holds, if there is one."""
+        rest, self._rest = self._rest, bytearray()
+        if not rest or rest.isspace():
+            return []
+        return [decode_record(rest)]
+
+    def _decode(self, lines: Sequence[bytes | bytearray]) -> list[Record]:
+        self._check(max(map(len, lines)))
+        return [decode_record(line) for line in lines if line and not line.isspace()]
+
+    def _check(self, length: int) -> None:
+        if length > self._max_line_bytes:
+            raise UpstreamInvalidResponse("Ollama sent a line that is longer than its lines may be.")
