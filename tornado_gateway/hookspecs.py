@@ -29,6 +29,8 @@ native call, and `finished` once.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pluggy
 
@@ -66,6 +68,8 @@ __all__ = [
     "Record",
     "Release",
     "RequestTooLarge",
+    "ServerFacts",
+    "StartupRefused",
     "ToolCall",
     "UnsupportedValue",
     "Usage",
@@ -91,8 +95,55 @@ Release = Callable[[], None]
 """Gives a place back."""
 
 
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a plugin may know of the server that it lives in."""
+
+    host: str
+    """The address to listen at, as configured."""
+    port: int
+    loopback: bool
+    """Whether only this machine can reach that address."""
+    announce: Callable[[str], None]
+    """Shows a line once to the person who started the server: on the terminal, else on standard error, never in a log."""
+
+
+class StartupRefused(Exception):
+    """The plugin cannot do its work as configured; the message is one line that says what to change."""
+
+
 class GatewayHooks:
     """Every moment at which a plugin may speak."""
+
+    @hookspec
+    async def startup(self, server: ServerFacts) -> None:
+        """Make ready: open files and connections, start background tasks.
+
+        When: once, before the first connection is accepted.
+        Order: as configured.
+        Raising: the server does not start; plugins that had started are shut down. Raise `StartupRefused` with a line for the operator.
+        Guaranteed: no other hook is called before it has returned, and `shutdown` is called if it has.
+        """
+
+    @hookspec
+    async def reconfigure(self, settings: Any) -> None:
+        """Take new settings without losing what is remembered.
+
+        When: on SIGHUP, for each plugin that is on before and after, once the whole new configuration has been found valid.
+        `settings` is an instance of the plugin's own `Settings`.
+        Raising: is logged; the plugin keeps what it had. A plugin without this hook keeps its old settings, and a warning says so.
+        Guaranteed: called on the event loop between other hooks; requests that run keep running.
+        """
+
+    @hookspec
+    async def shutdown(self) -> None:
+        """Put everything away: close files and connections, end background tasks.
+
+        When: once, after the last request has ended.
+        Order: opposite to the configured one.
+        Raising: is logged. A call that takes longer than five seconds is cancelled.
+        Guaranteed: no other hook is called after it.
+        """
 
     @hookspec
     async def authenticate(self, context: Context) -> Principal | None:
