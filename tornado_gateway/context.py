@@ -99,6 +99,10 @@ class Context:
     resolved_model: str | None = None
     """The model that answers, as Ollama spells it."""
     stream: bool = False
+    prompt_tokens_estimate: int = 0
+    """A rough count of the prompt's tokens over all native calls, made from its length."""
+    max_tokens: int | None = None
+    """The most tokens that the whole answer may have, where a bound was set."""
     user: str | None = None
     """`user` or `safety_identifier` of the request: whom the caller acts for."""
     upstream: str | None = None

@@ -5,6 +5,7 @@ listens at the logger `tornado_gateway` and writes them beside its line per requ
 """
 
 import logging
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ import structlog
 ROOT = "tornado_gateway"
 
 
-def _to_logging(_: Any, __: str, event: dict[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
+def _to_logging(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
     message = event.pop("event")
     exc_info = event.pop("exc_info", None)
     return (message,), {"extra": {"facts": event}, "exc_info": exc_info}
