@@ -1,0 +1,126 @@
+"""A client's bytes to a typed value, or an error that says what is wrong in OpenAI's words.
+
+Every dialect reads its bodies here, so that each kind of bad input gets the same answer at every address. Messages name the
+field and the kind that is expected, never the value: a value may be a prompt or a secret. An explicit `null` is for the
+caller to allow (`T | None`); the rule of all dialects is that it means "not given".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+from tornado_gateway.errors import InvalidJSON, InvalidRequest
+
+T = TypeVar("T")
+
+_keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+_ERROR = re.compile(r"(?s)(?P<text>.*?)(?: - at `(?P<path>[^`]*)`)?$")
+_EXPECTED = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")
+_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
+
+_KINDS = {
+    "array": "an array",
+    "bool": "a boolean",
+    "float": "a number",
+    "int": "an integer",
+    "null": "null",
+    "object": "an object",
+    "str": "a string",
+}
+
+
+def decode_object(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """The body as what `decoder` is for, a struct: fields that it does not know are skipped, the last of equal keys counts.
+
+    Raises `InvalidJSON` for what is not one JSON object in UTF-8, and `InvalidRequest` with the `param` at fault for a value
+    of the wrong kind or a field that is missing.
+    """
+    _check_text(body)
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _mismatch(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidJSON(f"The body is not valid JSON: {_fault(error)}.") from error
+    except RecursionError as error:
+        raise InvalidJSON("The body is nested too deeply.") from error
+
+
+def top_level_keys(body: bytes) -> tuple[str, ...]:
+    """The names of the fields of a body that `decode_object` has accepted, in the body's order, each once."""
+    return tuple(_keys.decode(body))
+
+
+def whole_number(value: float | None, param: str) -> int | None:
+    """An integer; a number without a fraction, such as 1.0, counts as one, since several languages write integers so."""
+    if value is None or isinstance(value, int):
+        return value
+    if not value.is_integer():
+        raise InvalidRequest(f"`{param}` must be an integer, not a number with a fraction.", param=param)
+    return int(value)
+
+
+def check_range(value: float | None, param: str, low: float, high: float) -> None:
+    """Raises `InvalidRequest` when `value` is given and not from `low` to `high`, both included."""
+    if value is not None and not low <= value <= high:
+        raise InvalidRequest(f"`{param}` must be from {low} to {high}.", param=param)
+
+
+def required(param: str) -> InvalidRequest:
+    """The error of a field that is missing, or null, and has no default."""
+    return InvalidRequest(f"`{param}` is required.", param=param)
+
+
+def _check_text(body: bytes) -> None:
+    """What a decoder skips it does not look at, and what it says of other encodings helps nobody: both are told apart here."""
+    if not body or body.isspace():
+        raise InvalidJSON("The body is empty; a JSON object is needed.")
+    if body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\0" in body[:4]:
+        raise InvalidJSON("The body must be JSON in UTF-8 without a byte order mark.")
+    if body.isascii():
+        return
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidJSON(f"The body is not UTF-8 (byte {error.start}).") from error
+
+
+def _fault(error: Exception) -> str:
+    """Where the text stops being JSON; msgspec's words name a byte's place, never its value."""
+    text = str(error).removeprefix("JSON is malformed: ")
+    return "it ends too early" if text == "Input data was truncated" else text
+
+
+def _mismatch(text: str) -> InvalidRequest:
+    match = _ERROR.match(text)
+    reason, path = (match["text"], match["path"]) if match else (text, None)
+    param = _param(path)
+    if missing := _MISSING.match(reason):
+        return required(f"{param}.{missing['name']}" if param else missing["name"])
+    if "out of range" in reason:
+        return InvalidJSON(f"`{param}` is a number that is too large for JSON.", param=param)
+    expected = _EXPECTED.match(reason)
+    if expected is None:
+        return InvalidRequest(f"`{param}` has a value that is not allowed.", param=param)
+    if param is None:
+        return InvalidJSON("The body must be a JSON object.")
+    kinds = _alternatives(expected["expected"])
+    return InvalidRequest(f"`{param}` must be {kinds}, not {_KINDS.get(expected['got'], 'this')}.", param=param)
+
+
+def _param(path: str | None) -> str | None:
+    """`$.messages[0].content` as OpenAI spells it; below a map, whose keys msgspec does not name, the map itself."""
+    if path is None:
+        return None
+    return path.partition("[...]")[0].removeprefix("$").removeprefix(".") or None
+
+
+def _alternatives(expected: str) -> str:
+    names = [name for name in expected.split(" | ") if name != "null"]
+    if "float" in names and "int" in names:
+        names.remove("int")
+    return " or ".join(_KINDS.get(name, "of another kind") for name in names)
