@@ -1,0 +1,237 @@
+"""Limits per tenant, and per tenant and model: requests a minute, tokens a minute, calls at once.
+
+Requests and tokens are counted in `admit`, so after the caller is known and before anything is looked up; places are given
+in `dispatch`, so that an answer from the cache takes none. The counting itself is in `tornado_gateway_rate_limit_meters`,
+the line in `tornado_gateway_rate_limit_line`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from tornado_gateway.hookspecs import (
+    ConcurrencyLimit,
+    Context,
+    NativeCall,
+    Outcome,
+    Principal,
+    RateLimitExceeded,
+    Release,
+    hookimpl,
+)
+from tornado_gateway_rate_limit_line import Gate, Line, Party, Patience, Refused
+from tornado_gateway_rate_limit_meters import Hold, MemoryMeters, Meters, Rate, Reading, Taken, Want
+
+_NOBODY = Principal("anonymous")
+
+
+class Limits(BaseModel):
+    """What one tenant may do; None is no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requests_per_minute: PositiveInt | None = None
+    burst: PositiveInt | None = None
+    """Requests at once; None: as many as a minute allows."""
+    tokens_per_minute: PositiveInt | None = None
+    """Tokens of prompts and answers together."""
+    token_burst: PositiveInt | None = None
+    """Tokens at once; None: as many as a minute allows."""
+    max_concurrent: PositiveInt | None = None
+    """Calls of one tenant that run at once."""
+    max_concurrent_total: PositiveInt | None = None
+    """Calls of all tenants that run at once."""
+
+
+@dataclass(slots=True)
+class _Visit:
+    """What one request has been given so far."""
+
+    party: Party
+    estimate: int
+    holds: list[Hold] = field(default_factory=list)
+
+
+class RateLimit:
+    class Settings(Limits):
+        requests_per_minute: PositiveInt | None = 60
+        models: dict[str, Limits] = {}
+        """Limits that count for one model besides those above, by its name or a pattern; the first that matches is taken."""
+        max_waiting: NonNegativeInt = 16
+        """Requests of one tenant that may wait for a place."""
+        max_waiting_total: NonNegativeInt = 256
+        max_wait_seconds: NonNegativeFloat = 1.0
+        max_tenants: PositiveInt = 65_536
+        """How many counters are kept in memory."""
+
+    def __init__(
+        self, settings: Settings, *, meters: Meters | None = None, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._settings = settings
+        self._memory = MemoryMeters(settings.max_tenants, clock)
+        self._meters = meters or self._memory
+        self._line = Line()
+
+    @hookimpl
+    async def reconfigure(self, settings: Settings) -> None:
+        self._settings = settings
+        self._memory.resize(settings.max_tenants)
+
+    @hookimpl
+    async def admit(self, context: Context) -> None:
+        tenant = context.principal or _NOBODY
+        visit = context.state[self] = _Visit(Party(tenant.name), max(1, context.prompt_tokens_estimate))
+        requests = list(self._request_wants(context, tenant))
+        tokens = list(self._token_wants(context, tenant, visit.estimate))
+        if not requests and not tokens:
+            return
+        taken = await self._meters.take([*requests, *tokens])
+        visit.holds.extend(taken.holds)
+        _write_headers(context, "Requests", taken.readings[: len(requests)])
+        _write_headers(context, "Tokens", taken.readings[len(requests) :])
+        if taken.refused is not None:
+            raise _refusal(context, [*requests, *tokens][taken.refused], taken, taken.readings[taken.refused])
+
+    @hookimpl
+    async def dispatch(self, context: Context, call: NativeCall) -> Release | None:
+        tenant = context.principal or _NOBODY
+        gates = list(self._gates(tenant, call.model, context.model or call.model))
+        if not gates:
+            return None
+        visit: _Visit | None = context.state.get(self)
+        party = visit.party if visit is not None else Party(tenant.name)
+        settings = self._settings
+        patience = Patience(settings.max_waiting, settings.max_waiting_total, settings.max_wait_seconds)
+        try:
+            return await self._line.enter(party, gates, patience)
+        except Refused as error:
+            raise ConcurrencyLimit(
+                f"{error.gate.words}; {'no place came free in time' if error.waited else 'the line is full'}. "
+                f"Please try again in {go_duration(math.ceil(error.retry_after))}.",
+                retry_after=error.retry_after,
+            ) from error
+
+    @hookimpl
+    async def finished(self, context: Context, outcome: Outcome) -> None:
+        visit: _Visit | None = context.state.pop(self, None)
+        if visit is not None and visit.holds:
+            await self._meters.settle(visit.holds, _used(outcome, visit.estimate))
+
+    def _request_wants(self, context: Context, tenant: Principal) -> Iterator[Want]:
+        settings = self._settings
+        if rate := _rate(tenant.requests_per_minute, settings.requests_per_minute, settings.burst):
+            yield Want(("requests", tenant.name), rate)
+        model, limits = self._model_limits(context)
+        if limits and (rate := _rate(None, limits.requests_per_minute, limits.burst)):
+            yield Want(("requests", tenant.name, model), rate)
+
+    def _token_wants(self, context: Context, tenant: Principal, estimate: int) -> Iterator[Want]:
+        settings = self._settings
+        if rate := _rate(tenant.tokens_per_minute, settings.tokens_per_minute, settings.token_burst):
+            yield Want(("tokens", tenant.name), rate, estimate, reserve=True)
+        model, limits = self._model_limits(context)
+        if limits and (rate := _rate(None, limits.tokens_per_minute, limits.token_burst)):
+            yield Want(("tokens", tenant.name, model), rate, estimate, reserve=True)
+
+    def _gates(self, tenant: Principal, model: str, asked: str) -> Iterator[Gate]:
+        settings = self._settings
+        own = tenant.max_concurrent if tenant.max_concurrent is not None else settings.max_concurrent
+        if own is not None:
+            yield Gate(("tenant", tenant.name), own, f"You may have {_count(own, 'call')} at work at once")
+        limits = self._find(model, asked)
+        if limits is not None and limits.max_concurrent is not None:
+            most = limits.max_concurrent
+            yield Gate(("tenant", tenant.name, model), most, f"You may have {_count(most, 'call')} to {asked} at work at once")
+        if limits is not None and limits.max_concurrent_total is not None:
+            most = limits.max_concurrent_total
+            yield Gate(
+                ("model", model), most, f"All callers together may have {_count(most, 'call')} to {asked} at work at once"
+            )
+        if settings.max_concurrent_total is not None:
+            most = settings.max_concurrent_total
+            yield Gate(("all",), most, f"All callers together may have {_count(most, 'call')} at work at once")
+
+    def _model_limits(self, context: Context) -> tuple[str, Limits | None]:
+        asked = context.model or ""
+        model = context.resolved_model or asked
+        return model, self._find(model, asked)
+
+    def _find(self, *names: str) -> Limits | None:
+        for pattern, limits in self._settings.models.items():
+            if any(fnmatchcase(name, pattern) for name in names):
+                return limits
+        return None
+
+
+def _rate(own: int | None, per_minute: int | None, burst: int | None) -> Rate | None:
+    """The caller's own number beats the setting, and brings its own burst."""
+    if own is not None:
+        return Rate(own, own)
+    return None if per_minute is None else Rate(per_minute, burst or per_minute)
+
+
+def _used(outcome: Outcome, estimate: int) -> int:
+    """What a request is charged: Ollama's counts, nothing when it failed or needed no Ollama.
+
+    Who leaves in mid-answer pays for the prompt at least: free answers to those who hang up before the last byte would be a way around the limit.
+    """
+    counted = outcome.usage.prompt_tokens + outcome.usage.completion_tokens if outcome.usage else None
+    if outcome.ended == "complete":
+        return counted if counted is not None else estimate * bool(outcome.dispatched)
+    if outcome.ended == "client_left" and outcome.dispatched:
+        return max(estimate, counted or 0)
+    return 0
+
+
+def _write_headers(context: Context, unit: str, readings: tuple[Reading, ...]) -> None:
+    if not readings:
+        return
+    tightest = min(readings, key=lambda reading: reading.remaining)
+    context.add_header(f"X-RateLimit-Limit-{unit}", str(tightest.limit))
+    context.add_header(f"X-RateLimit-Remaining-{unit}", str(tightest.remaining))
+    context.add_header(f"X-RateLimit-Reset-{unit}", go_duration(tightest.reset))
+
+
+def _refusal(context: Context, want: Want, taken: Taken, reading: Reading) -> RateLimitExceeded:
+    if taken.full:
+        return RateLimitExceeded("Too many callers are being counted; please try again in 1s.", retry_after=1)
+    unit = want.key[0]
+    limit = f"{_count(want.rate.per_minute, unit.removesuffix('s'))} a minute"
+    if want.rate.burst != want.rate.per_minute:
+        limit += f" and {want.rate.burst} at once"
+    where = f" to {context.model}" if len(want.key) > 2 else ""
+    asked = f"; this one needs about {want.amount}" if unit == "tokens" else ""
+    if want.amount > want.rate.burst:
+        # No wait helps: the SDKs are told not to try again by themselves.
+        return RateLimitExceeded(
+            f"Rate limit: {limit}{where}{asked}, which is more than is ever allowed at once. Send a shorter prompt.",
+            retry_after=60,
+            headers={"X-Should-Retry": "false"},
+        )
+    wait = go_duration(reading.wait)
+    return RateLimitExceeded(
+        f"Rate limit reached: {limit}{where}{asked}. Please try again in {wait}.", retry_after=reading.wait
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def go_duration(seconds: float) -> str:
+    """A duration as OpenAI's headers write it: `12ms`, `1s`, `8.64s`, `6m0s`; never shorter than it is."""
+    total = math.ceil(round(seconds * 1000, 6))
+    if 0 < total < 1000:
+        return f"{total}ms"
+    minutes, milliseconds = divmod(total, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    rest = f"{milliseconds / 1000:g}s"
+    if hours:
+        return f"{hours}h{minutes}m{rest}"
+    return f"{minutes}m{rest}" if minutes else rest
