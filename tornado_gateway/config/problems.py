@@ -1,0 +1,155 @@
+"""What is wrong with a configuration: every fault with its place, told in one line.
+
+Values are shown where they help and cannot be secret: numbers, and texts of the core's own settings. A plugin's texts are never shown.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+Path = tuple[str | int, ...]
+
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_SHOWN_CHARACTERS = 60
+
+_WORDS = {
+    "missing": "must be given",
+    "string_type": "must be a text (put it in quotes)",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "model_type": "must be a mapping (lines of `key: value`)",
+    "model_attributes_type": "must be a mapping (lines of `key: value`)",
+    "dataclass_type": "must be a mapping (lines of `key: value`)",
+    "dict_type": "must be a mapping (lines of `key: value`)",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "set_type": "must be a list",
+    "frozen_set_type": "must be a list",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault. `source` is the file, or where else the value came from; `line` counts from 1; `key` is the path of keys."""
+
+    message: str
+    key: str = ""
+    source: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.source}:{self.line}" if self.line is not None else self.source
+        return ": ".join(part for part in (place, self.key, self.message) if part)
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; carries all its problems. As a text it is one problem a line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def key_path(path: Path) -> str:
+    """A path of keys as people read it.
+
+    >>> key_path(("plugins", 1, "auth", "keys", 0))
+    'plugins[1].auth.keys[0]'
+    >>> key_path(("models", "aliases", "gpt-3.5-turbo"))
+    'models.aliases["gpt-3.5-turbo"]'
+    """
+    shown = ""
+    for step in path:
+        if isinstance(step, str) and _PLAIN_KEY.fullmatch(step):
+            shown += f".{step}" if shown else step
+        else:
+            shown += f"[{json.dumps(step, ensure_ascii=False)}]"
+    return shown
+
+
+def faults(error: ValidationError, model: type[BaseModel], *, secretive: bool) -> list[tuple[Path, str]]:
+    """The path and the message of everything that pydantic found. `secretive`: texts are not shown, since one may be a key."""
+    return [(_path(found), _message(found, model, secretive)) for found in error.errors(include_url=False)]
+
+
+def _path(found: ErrorDetails) -> Path:
+    path = tuple(found["loc"])
+    return path[:-1] if path[-1:] == ("[key]",) else path  # pydantic's way to say that the key itself is at fault
+
+
+def _message(found: ErrorDetails, model: type[BaseModel], secretive: bool) -> str:
+    kind = found["type"]
+    if kind == "extra_forbidden":
+        return _unknown_key(str(found["loc"][-1]), _fields_at(model, found["loc"][:-1]))
+    if kind in ("value_error", "assertion_error"):
+        message = found["msg"].partition(", ")[2]
+    elif kind in _WORDS:
+        message = _WORDS[kind]
+    else:
+        message = re.sub(r"^(Input|Value|String|List|Tuple|Dictionary) should ", "must ", found["msg"])
+    if kind == "missing" or (kind == "value_error" and secretive):
+        return message
+    return message + _got(found["input"], hide=secretive or kind == "string_type")
+
+
+def _got(value: Any, *, hide: bool) -> str:
+    match value:
+        case None:
+            return " (got nothing)"
+        case bool():
+            return f" (got {str(value).lower()})"
+        case int() | float() if not hide:
+            return f" (got {value})"
+        case str() if not hide and "@" not in value:  # an address with credentials is not to be repeated
+            shown = value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "…"
+            return f" (got {json.dumps(str(shown), ensure_ascii=False)})"
+        case _:
+            return ""
+
+
+def _unknown_key(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    if close:
+        return f"unknown key; did you mean `{close[0]}`?"
+    return f"unknown key; known here: {', '.join(known)}" if known else "unknown key"
+
+
+def _fields_at(model: type[BaseModel], path: Path) -> list[str]:
+    """The keys that are known where an unknown one was found; empty when the place is not a model's own."""
+    current: Any = model
+    for step in path:
+        models = list(_models_in(current if not _is_model(current) else _annotation(current, step)))
+        if len(models) != 1:
+            return []
+        current = models[0] if isinstance(step, str) or _is_model(models[0]) else None
+    return list(current.model_fields) if _is_model(current) else []
+
+
+def _annotation(model: type[BaseModel], step: str | int) -> Any:
+    field = model.model_fields.get(str(step))
+    return field.annotation if field else None
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
+
+
+def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
+    if _is_model(annotation):
+        yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from _models_in(part)
