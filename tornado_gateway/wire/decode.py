@@ -16,7 +16,7 @@ from tornado_gateway.errors import InvalidJSON, InvalidRequest
 
 T = TypeVar("T")
 
-_keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 _ERROR = re.compile(r"(?s)(?P<text>.*?)(?: - at `(?P<path>[^`]*)`)?$")
 _EXPECTED = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")
@@ -50,9 +50,9 @@ def decode_object(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise InvalidJSON("The body is nested too deeply.") from error
 
 
-def top_level_keys(body: bytes) -> tuple[str, ...]:
-    """The names of the fields of a body that `decode_object` has accepted, in the body's order, each once."""
-    return tuple(_keys.decode(body))
+def given_fields(body: bytes) -> tuple[str, ...]:
+    """The names of the fields of a body that `decode_object` has accepted, in the body's order, without those that are null."""
+    return tuple(name for name, value in _fields.decode(body).items() if bytes(value) != b"null")
 
 
 def whole_number(value: float | None, param: str) -> int | None:
