@@ -190,3 +190,8 @@ class RecordReader:
     def _check(self, length: int) -> None:
         if length > self._max_line_bytes:
             raise UpstreamInvalidResponse("Ollama sent a line that is longer than its lines may be.")
+
+
+def encode_json(value: Any) -> bytes:
+    """A value as compact JSON in UTF-8."""
+    return _encoder.encode(value)

@@ -1,0 +1,217 @@
+"""One gateway: settings and plugins in, parts put together, routes out. Lives in its own server or in somebody else's Tornado process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, Self
+
+from tornado.routing import URLSpec
+from tornado.web import Application
+
+from tornado_gateway.config import Settings
+from tornado_gateway.discovery import build_plugins, plugin_settings
+from tornado_gateway.exchange import Exchange, Rules
+from tornado_gateway.handlers.base import Access, GatewayHandler
+from tornado_gateway.handlers.gate import is_loopback, own_names
+from tornado_gateway.handlers.models import ModelHandler, ModelsHandler
+from tornado_gateway.handlers.openai import GenerationHandler
+from tornado_gateway.handlers.probes import HealthHandler, NotFoundHandler, ReadyHandler, RootHandler
+from tornado_gateway.handlers.services import FaceRules, Services
+from tornado_gateway.hooks import Hooks
+from tornado_gateway.hookspecs import ServerFacts, StartupRefused
+from tornado_gateway.models import Catalog
+from tornado_gateway.names import normal
+from tornado_gateway.presence import watcher
+from tornado_gateway.upstream import Ollama, UpstreamOptions
+from tornado_gateway.wire import openai_chat, openai_completions, openai_embeddings
+from tornado_gateway.wire.dialect import Limits, Policy
+
+
+class Gateway:
+    """`async with Gateway(settings) as gateway` starts the plugins and the connection to Ollama, and stops them.
+
+    Several gateways may live in one process: they share nothing. `announce` shows a line to the person who started it; without it such
+    lines go to standard error.
+    """
+
+    def __init__(self, settings: Settings, *, announce: Callable[[str], None] | None = None) -> None:
+        self.settings = settings
+        self._announce = announce or _to_standard_error
+        self._services: Services | None = None
+        self._running = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as started:
+            await self._start(started)
+            self._running = started.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._running.aclose()
+        self._services = None
+
+    async def _start(self, started: contextlib.AsyncExitStack) -> None:
+        settings = self.settings
+        hooks = Hooks(build_plugins(settings))
+        if not hooks.authenticates and not is_loopback(settings.server.host) and not settings.server.allow_anonymous:
+            raise StartupRefused(
+                f"server.host is {settings.server.host} and no plugin authenticates: anybody who reaches this machine could use it. "
+                "Switch `auth` on, listen at 127.0.0.1, or set server.allow_anonymous: true."
+            )
+        ollama = await started.enter_async_context(Ollama(_upstream_options(settings)))
+        catalog = Catalog(ollama, settings.models.aliases, time.monotonic)
+        started.push_async_callback(catalog.close)
+        presence = watcher()
+        started.callback(presence.close)
+        exchange = Exchange(hooks, catalog, ollama, _exchange_rules(settings), _new_id)
+        services = Services(exchange, hooks, catalog, ollama, presence, _face_rules(settings), _new_id)
+        started.push_async_callback(hooks.shutdown)
+        await hooks.startup(
+            ServerFacts(settings.server.host, settings.server.port, is_loopback(settings.server.host), self._announce)
+        )
+        started.push_async_callback(self._settle, services)
+        self._services = services
+
+    async def _settle(self, services: Services) -> None:
+        """End what still runs, before the plugins are shut down."""
+        await self.drain(0)
+        await services.settle()
+
+    def routes(self, prefix: str = "") -> list[URLSpec]:
+        """The gateway's addresses below `prefix`, to be mounted in an application."""
+        return [URLSpec(prefix + path + "$", handler, {"services": self.services, **more}) for path, handler, more in _routes()]
+
+    def application(self) -> Application:
+        """A Tornado application that is this gateway and nothing else: every other address is its 404."""
+        return Application(
+            self.routes(),
+            default_handler_class=NotFoundHandler,
+            default_handler_args={"services": self.services},
+            log_function=_no_access_log,
+        )
+
+    @property
+    def services(self) -> Services:
+        if self._services is None:
+            raise RuntimeError("the gateway is not started: use `async with Gateway(settings) as gateway`")
+        return self._services
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """The names of the plugins that are on, in the order in which they are called."""
+        return self.services.hooks.plugins
+
+    async def reconfigure(self, settings: Settings) -> list[str]:
+        """Take new settings for requests that come from now on; the answer names what needs a restart to change."""
+        services, old = self.services, self.settings
+        services.exchange.rules = _exchange_rules(settings)
+        services.rules = _face_rules(settings)
+        services.catalog.use_aliases(settings.models.aliases)
+        await services.hooks.reconfigure(dict(plugin_settings(settings)))
+        self.settings = settings
+        return _needs_restart(old, settings)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until no request is at work, for `seconds` at most; what still runs then is ended with an honest error."""
+        services = self.services if self._services else None
+        if services is None or not services.at_work:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await services.idle.wait()
+        for request in list(services.at_work):
+            request.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ENDING_SECONDS):
+                while services.at_work:
+                    await services.idle.wait()
+
+
+_ENDING_SECONDS = 2.0
+"""For requests that were told to stop to say so to their clients."""
+
+
+def _routes() -> list[tuple[str, type[GatewayHandler], dict[str, Any]]]:
+    """Path, handler and what the handler needs; the only addresses there are."""
+    chat, completions, embeddings = openai_chat.DIALECT, openai_completions.DIALECT, openai_embeddings.DIALECT
+    routes: list[tuple[str, type[GatewayHandler], dict[str, Any]]] = [
+        ("/v1/chat/completions", GenerationHandler, {"dialect": chat}),
+        ("/api/chat/completions", GenerationHandler, {"dialect": chat}),
+        ("/v1/completions", GenerationHandler, {"dialect": completions}),
+        ("/v1/embeddings", GenerationHandler, {"dialect": embeddings}),
+        ("/v1/models", ModelsHandler, {}),
+        ("/v1/models/.+", ModelHandler, {}),
+        ("/healthz", HealthHandler, {}),
+        ("/readyz", ReadyHandler, {}),
+        ("/", RootHandler, {}),
+    ]
+    for path, handler, _ in routes:
+        if not isinstance(getattr(handler, "access", None), Access):
+            raise TypeError(f"the route {path} does not say who may use it")
+    return routes
+
+
+def _upstream_options(settings: Settings) -> UpstreamOptions:
+    upstream = settings.upstream
+    return UpstreamOptions(
+        url=upstream.url,
+        headers=dict(upstream.headers),
+        connect_seconds=upstream.connect_seconds,
+        first_byte_seconds=upstream.first_byte_seconds,
+        idle_seconds=upstream.idle_seconds,
+        total_seconds=upstream.total_seconds,
+    )
+
+
+def _exchange_rules(settings: Settings) -> Rules:
+    policies = {
+        normal(name): Policy(MappingProxyType(dict(given.options)), given.keep_alive, given.think, frozenset(given.allow))
+        for name, given in settings.models.defaults.items()
+    }
+    return Rules(
+        limits=Limits(**settings.limits.model_dump()),
+        policies=policies,
+        headers_after_seconds=settings.server.headers_after_seconds,
+        heartbeat_seconds=settings.server.heartbeat_seconds,
+    )
+
+
+def _face_rules(settings: Settings) -> FaceRules:
+    server = settings.server
+    return FaceRules(
+        max_body_bytes=server.max_body_bytes,
+        write_stall_seconds=server.write_stall_seconds,
+        body_seconds=server.body_seconds,
+        hosts=own_names(server.host, server.allowed_hosts) if is_loopback(server.host) else None,
+        cors_origins=frozenset(server.cors_origins),
+        upstream_failure_status=server.upstream_failure_status,
+    )
+
+
+def _needs_restart(old: Settings, new: Settings) -> list[str]:
+    """Keys that differ and are read at the start only."""
+    listening = ("host", "port", "max_connections", "max_connections_per_address", "keepalive_seconds", "body_seconds")
+    changed = [f"server.{key}" for key in listening if getattr(old.server, key) != getattr(new.server, key)]
+    if old.upstream != new.upstream:
+        changed.append("upstream")
+    if [entry.name for entry in old.plugins] != [entry.name for entry in new.plugins]:
+        changed.append("plugins")
+    return changed
+
+
+def _new_id() -> str:
+    return secrets.token_hex(16)
+
+
+def _no_access_log(_: object) -> None:
+    """The logging plugin writes the line of a request."""
+
+
+def _to_standard_error(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201  # where an embedding program shows such lines

@@ -1,0 +1,1 @@
+"""The HTTP face: Tornado's request handlers, a file a family of routes."""

@@ -1,0 +1,344 @@
+"""What every route has in common: one request from its head to its last byte, whatever happens on the way.
+
+The context exists before anything can fail. The caller is known, and the head found good, before the body is read. A client that leaves
+cancels the request; `finished` is told once, at the end, however it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, cast
+
+from tornado.http1connection import HTTP1Connection
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.web import RequestHandler, stream_request_body
+
+from tornado_gateway.context import Context, Ended, Outcome, learn
+from tornado_gateway.errors import (
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    RequestTooLarge,
+    ShuttingDown,
+)
+from tornado_gateway.exchange import Tally
+from tornado_gateway.handlers import gate
+from tornado_gateway.handlers.linger import linger
+from tornado_gateway.handlers.reply import ReaderStalled, Reply
+from tornado_gateway.handlers.services import Services
+from tornado_gateway.log import get_logger
+
+UPSTREAM_FAILURES = frozenset(
+    {"upstream_error", "upstream_closed", "upstream_invalid_response", "upstream_unavailable", "overloaded", "upstream_timeout"}
+)
+"""Codes that say that Ollama failed."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_IGNORED_NAME = re.compile(r"[^A-Za-z0-9_.]")
+_MAX_IGNORED = 20
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_DROPPED_BYTES = 256 * 1024 * 1024
+
+_log = get_logger(__name__)
+
+
+class _AnyMethod:
+    """Every method is let in: refusing one is our own work, in our own words."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask a route, and how. Every route states it, or the application does not start."""
+
+    methods: frozenset[str]
+    authenticated: bool
+
+
+@stream_request_body
+class GatewayHandler(RequestHandler):
+    """The base of all handlers; a route's own work is `work`."""
+
+    SUPPORTED_METHODS = _AnyMethod()  # type: ignore[assignment]  # only asked with `in`
+    access: ClassVar[Access]
+
+    def initialize(self, services: Services) -> None:
+        self._services = services
+        self._task: asyncio.Task[Any] | None = None
+        self._ending: Ended | None = None
+        self._concluded = False
+        self._refusal: GatewayError | None = None
+        self._chunks: list[bytes] = []
+        self._received = 0
+        # What goes out is our own work (see reply.py); Tornado is not to add an end of its own.
+        self._auto_finish = False
+
+    async def work(self, body: bytes) -> None:
+        """Answer the request. Raises `GatewayError`."""
+        raise NotImplementedError
+
+    async def prepare(self) -> None:
+        """Before the body is read: who asks, and is the head good?"""
+        services, request = self._services, self.request
+        self._connection = cast(HTTP1Connection, request.connection)
+        self._socket = cast(int, self._connection.stream.fileno())
+        self.tally = Tally()
+        self.context = self._new_context()
+        self.reply = Reply(
+            self._connection, services.rules.write_stall_seconds, self.reply_headers, head_only=request.method == "HEAD"
+        )
+        services.begin(self)
+        services.presence.watch(self._socket, self._gone)
+        await self._guarded(self._enter())
+
+    async def data_received(self, chunk: bytes) -> None:
+        self._received += len(chunk)
+        limit = self._services.rules.max_body_bytes
+        if self._concluded:
+            # The rest of a body that is refused is read and dropped, so that the client comes to read the refusal.
+            if self._received > limit + _DROPPED_BYTES:
+                self._connection.close()
+        elif self._received > limit:
+            self._chunks.clear()
+            await self._guarded(self._refuse_unread(gate.too_large(limit)))
+        else:
+            self._chunks.append(chunk)
+
+    async def _method(self) -> None:
+        if self._concluded:
+            self._connection.close()
+        else:
+            await self._guarded(self._respond())
+
+    get = head = post = put = patch = delete = options = _method
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self._gone()
+
+    @property
+    def stream(self) -> IOStream:
+        return self._connection.stream
+
+    def stop(self) -> None:
+        """End the request because the server stops: see `AtWork`."""
+        self._end_early("shutdown")
+
+    async def _enter(self) -> None:
+        try:
+            self._check_head()
+            if self.access.authenticated and self.request.method != "OPTIONS":
+                learn(self.context, principal=await self._services.hooks.authenticate(self.context))
+            if self._expects_body:
+                gate.check_body(self.context.headers, self._services.rules.max_body_bytes)
+        except GatewayError as error:
+            if not self._expects_body and self.request.method in _METHODS:
+                self._refusal = error  # nothing more comes: it is said in turn, and the connection stays
+                return
+            await self._refuse_unread(error)
+            await linger(self._connection, generous=isinstance(error, RequestTooLarge))
+
+    def _check_head(self) -> None:
+        request, rules = self.request, self._services.rules
+        headers = request.headers
+        if rules.hosts is not None:
+            gate.check_host(headers.get("Host"), rules.hosts)
+        if gate.check_origin(headers.get("Origin"), rules.cors_origins):
+            self.context.response_headers.update(_cors(headers["Origin"]))
+        gate.check_single([name.lower() for name in set(headers) if len(headers.get_list(name)) > 1])
+        if request.version != "HTTP/1.1" and "Transfer-Encoding" in headers:
+            raise InvalidRequest("HTTP/1.0 has no Transfer-Encoding.")
+        gate.check_query(request.query)
+        if self._preflight():
+            return
+        if request.method not in self.access.methods:
+            allowed = ", ".join(sorted(self.access.methods))
+            raise MethodNotAllowed(f"This address answers to {allowed} only.", headers={"Allow": allowed})
+        if self._services.draining and self.access.authenticated:
+            raise ShuttingDown("The gateway is about to stop.", retry_after=1)
+
+    def _preflight(self) -> bool:
+        return (
+            self.request.method == "OPTIONS"
+            and "Origin" in self.request.headers
+            and "Access-Control-Request-Method" in self.request.headers
+        )
+
+    async def _respond(self) -> None:
+        if self._ending is not None:
+            raise asyncio.CancelledError  # left or stopped while the body came in
+        if self._refusal is not None:
+            raise self._refusal
+        if self._preflight():
+            self.reply.whole("", b"", status=204, headers=_preflight_headers(self.access))
+        else:
+            body = b"".join(self._chunks)
+            self._chunks.clear()
+            await self.work(body)
+        if self.reply.congested:
+            await self.reply.drain()
+        if self.reply.closed and self._left_early:
+            raise StreamClosedError
+        await self._conclude("complete")
+
+    async def _refuse_unread(self, error: GatewayError) -> None:
+        """Refuse with what the client still sends unread."""
+        await self.reply.last_error(error, self._status(error))
+        await self._conclude(_ended(error), error)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a part of the request, so that whatever comes of it the client is told honestly and the request ends once."""
+        self._task = asyncio.current_task()
+        try:
+            await work
+        except GatewayError as error:
+            await self._fail(error)
+        except (ReaderStalled, StreamClosedError) as error:
+            self.reply.abort()
+            await self._conclude("client_left", code="write_stalled" if isinstance(error, ReaderStalled) else None)
+        except asyncio.CancelledError:
+            if self._ending is None:
+                self.reply.abort()
+                await self._conclude("shutdown")
+                raise
+            if self._task is not None:
+                self._task.uncancel()
+            await self._cancelled(self._ending)
+        except Exception as error:  # noqa: BLE001  # the last net: a fault of ours is answered and logged, never shown
+            _log.error("request_failed", request_id=self.context.id, exc_info=error)
+            await self._fail(InternalError("The gateway failed. Its log says why, under this request's id."))
+        finally:
+            self._task = None
+
+    async def _cancelled(self, ending: Ended) -> None:
+        if ending == "client_left":
+            self.reply.abort()
+            await self._conclude("client_left")
+        else:
+            await self._fail(ShuttingDown("The gateway is about to stop.", retry_after=1))
+
+    async def _fail(self, error: GatewayError) -> None:
+        if self.reply.closed:
+            await self._conclude("client_left")
+            return
+        if not self.reply.started:
+            self.reply.error(error, self._status(error))
+        elif not self.reply.ended:
+            await self.reply.break_off(error)
+        await self._conclude(_ended(error), error)
+
+    def _status(self, error: GatewayError) -> int:
+        instead = self._services.rules.upstream_failure_status
+        return instead if instead is not None and error.code in UPSTREAM_FAILURES else error.status
+
+    async def _conclude(self, ended: Ended, error: GatewayError | None = None, code: str | None = None) -> None:
+        """The end, once: the watch ends, the plugins are told."""
+        if self._concluded:
+            return
+        self._concluded = True
+        self._services.presence.forget(self._socket, self._gone)
+        try:
+            await self._services.hooks.finished(self.context, self._outcome(ended, error, code))
+        finally:
+            self._services.end(self)
+
+    def _outcome(self, ended: Ended, error: GatewayError | None, code: str | None) -> Outcome:
+        tally, now, began = self.tally, time.monotonic(), self.context.clock
+        left = 499 if ended == "client_left" else 500
+        return Outcome(
+            ended=ended,
+            status=self.reply.status or (self._status(error) if error is not None else left),
+            error=code if error is None else error.code,
+            duration_ms=(now - began) * 1000,
+            queue_ms=None if tally.queue_seconds is None else tally.queue_seconds * 1000,
+            first_byte_ms=None if tally.first_byte is None else (tally.first_byte - began) * 1000,
+            usage=tally.usage,
+            dispatched=tally.dispatched,
+            bytes_out=self.reply.bytes_out,
+        )
+
+    def _gone(self) -> None:
+        self._end_early("client_left")
+
+    @property
+    def _left_early(self) -> bool:
+        return self._ending == "client_left"
+
+    def _end_early(self, ending: Ended) -> None:
+        if self._concluded or self._ending is not None:
+            return
+        self._ending = ending
+        if self._task is not None:
+            self._task.cancel()
+        elif ending == "client_left":
+            # The body was still coming in: no coroutine of ours waits for it.
+            self._services.spawn(self._conclude("client_left"))
+            self._connection.close()
+
+    @property
+    def _expects_body(self) -> bool:
+        headers = self.request.headers
+        return "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip() != "0"
+
+    def _new_context(self) -> Context:
+        request = self.request
+        asked_id = request.headers.get("X-Request-Id", "")
+        return Context(
+            id=asked_id if _REQUEST_ID.fullmatch(asked_id) else self._services.new_id(),
+            arrived=time.time(),
+            clock=time.monotonic(),
+            client=request.remote_ip or "",
+            method=request.method or "",
+            path=request.path,
+            headers=MappingProxyType({name.lower(): value for name, value in request.headers.items()}),
+        )
+
+    def reply_headers(self) -> dict[str, str]:
+        """What goes out with every head. Asked for once, when the head is written."""
+        context = self.context
+        headers = {"X-Request-Id": context.id, **context.response_headers}
+        if context.ignored:
+            headers["X-Ignored-Params"] = ",".join(_IGNORED_NAME.sub("_", name)[:64] for name in context.ignored[:_MAX_IGNORED])
+        if self._services.draining:
+            headers["Connection"] = "close"
+        return headers
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """What Tornado refuses by itself, before `prepare`: in our shape all the same."""
+        error: GatewayError = (
+            InternalError("The gateway failed.") if status_code >= 500 else InvalidRequest("The request is malformed.")
+        )
+        Reply(cast(HTTP1Connection, self.request.connection), 1, dict, head_only=False).error(error, error.status)
+        self._finished = True
+
+    def log_exception(self, *_: Any) -> None:
+        """Nothing: `_guarded` has logged it."""
+
+
+def _ended(error: GatewayError) -> Ended:
+    if error.code in UPSTREAM_FAILURES:
+        return "upstream_failed"
+    if isinstance(error, ShuttingDown):
+        return "shutdown"
+    return "refused" if error.status < 500 else "failed"
+
+
+def _cors(origin: str) -> dict[str, str]:
+    exposed = "X-Request-Id, X-Cache, X-Ignored-Params, X-Should-Retry, Retry-After, Server-Timing, X-RateLimit-Limit-Requests"
+    return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": exposed}
+
+
+def _preflight_headers(access: Access) -> dict[str, str]:
+    return {
+        "Access-Control-Allow-Methods": ", ".join(sorted(access.methods)),
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, Cache-Control, X-Request-Id, api-key, x-api-key, *",
+        "Access-Control-Max-Age": "600",
+    }

@@ -1,0 +1,168 @@
+"""One answer on its way to a client: the sink that is a socket.
+
+It writes to Tornado's connection, not through `RequestHandler.write`: Tornado must not be able to give a broken stream a regular end,
+and a streamed token should cost one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from email.utils import formatdate
+from http import HTTPStatus
+
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPHeaders, ResponseStartLine
+
+from tornado_gateway.errors import ErrorBody, GatewayError
+from tornado_gateway.handlers.linger import shut_sending
+from tornado_gateway.wire.ollama import encode_json
+from tornado_gateway.wire.sse import event
+
+JSON = "application/json"
+LAST_WORDS_SECONDS = 1.0
+"""How long a failing stream waits for its last event to leave."""
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+class ReaderStalled(Exception):
+    """The client took nothing for longer than `server.write_stall_seconds`."""
+
+
+class Reply:
+    """A sink (see `exchange.Sink`) that writes HTTP/1.1. `headers` gives what goes out with the head, asked for when it does."""
+
+    def __init__(
+        self, connection: HTTP1Connection, stall_seconds: float, headers: Callable[[], Mapping[str, str]], *, head_only: bool
+    ) -> None:
+        self._connection = connection
+        self._stream = connection.stream
+        self._stall_seconds = stall_seconds
+        self._headers = headers
+        self._head_only = head_only
+        self._fail: Callable[[GatewayError], bytes] = fail_event
+        self._pending: asyncio.Future[None] | None = None
+        self.started = False
+        self.ended = False
+        self.status: int | None = None
+        self.bytes_out = 0
+
+    @property
+    def congested(self) -> bool:
+        """Whether bytes wait that the kernel did not take."""
+        return self._stream.writing()
+
+    @property
+    def closed(self) -> bool:
+        return self._stream.closed()
+
+    def start(self, content_type: str, fail: Callable[[GatewayError], bytes]) -> None:
+        """Send the head of a streamed answer; `fail` gives the words with which it would break off."""
+        self.started = True
+        self._fail = fail
+        # A token is a small packet: it must not wait for the acknowledgement of the one before it.
+        self._stream.set_nodelay(True)
+        headers = {"Content-Type": content_type, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        self._head(200, {**headers, **self._headers()})
+
+    def write(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        self._pending = self._connection.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the kernel has taken all; raises `ReaderStalled` when it took nothing for too long."""
+        while self._pending is not None and self._stream.writing():
+            taken = self._stream._total_write_done_index  # progress that Tornado does not tell otherwise
+            try:
+                async with asyncio.timeout(self._stall_seconds):
+                    await asyncio.shield(self._pending)
+            except TimeoutError:
+                if self._stream._total_write_done_index == taken:  # as above
+                    raise ReaderStalled from None
+
+    def end(self, data: bytes) -> None:
+        """Send the last part of a streamed answer and the regular end of its body."""
+        if data:
+            self.write(data)
+        self.ended = True
+        self._connection.finish()
+
+    def whole(self, content_type: str, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        """Send an answer that is not streamed, and its end."""
+        self._whole(content_type, body, status, headers or {})
+        self._connection.finish()
+
+    def error(self, error: GatewayError, status: int) -> None:
+        """Send an error as a whole answer."""
+        self.whole(JSON, error_body(error.body()), status=status, headers=error_headers(error))
+
+    async def last_error(self, error: GatewayError, status: int) -> None:
+        """Send an error while the request's body is still coming in, and shut the sending side: the receiving side stays open.
+
+        Tornado would close at once, and a close with bytes unread is a reset that throws the error away.
+        """
+        self._whole(JSON, error_body(error.body()), status, {**error_headers(error), "Connection": "close"})
+        await shut_sending(self._stream)
+
+    def _whole(self, content_type: str, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+        self.started = self.ended = True
+        fixed = {"Content-Type": content_type, "Content-Length": str(len(body))} if status != 204 else {}
+        self._head(status, {**fixed, **self._headers(), **headers}, b"" if self._head_only else body)
+
+    async def break_off(self, error: GatewayError) -> None:
+        """End a streamed answer that has begun: one error event, then a close without the end of the body."""
+        self.ended = True
+        if not self._stream.closed():
+            self.write(self._fail(error))
+            try:
+                async with asyncio.timeout(LAST_WORDS_SECONDS):
+                    while self._pending is not None and self._stream.writing():
+                        await asyncio.shield(self._pending)
+            except TimeoutError:
+                pass
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.ended = True
+        self._connection.close()
+
+    def _head(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
+        self.status = status
+        self.bytes_out += len(body)
+        sent = HTTPHeaders({**headers, "Date": _date()})
+        line = ResponseStartLine("HTTP/1.1", status, _REASONS.get(status, "Unknown"))
+        self._pending = self._connection.write_headers(line, sent, body)
+
+
+def error_body(error: ErrorBody) -> bytes:
+    return encode_json({"error": error})
+
+
+def fail_event(error: GatewayError) -> bytes:
+    """An error as a stream event, in OpenAI's form."""
+    return event({"error": error.body()})
+
+
+def error_headers(error: GatewayError) -> dict[str, str]:
+    """What an error's head says beside its body: whether and when the same request may come again."""
+    headers = {"X-Should-Retry": "true" if error.retry else "false", **error.headers}
+    if error.retry or error.retry_after is not None:
+        seconds = max(0.001, 1.0 if error.retry_after is None else error.retry_after)
+        headers["Retry-After"] = str(-int(-seconds // 1))
+        headers["retry-after-ms"] = str(-int(-seconds * 1000 // 1))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+_dated: tuple[int, str] = (0, "")
+
+
+def _date() -> str:
+    global _dated  # one formatted second for all answers of the process
+    now = int(time.time())
+    if _dated[0] != now:
+        _dated = (now, formatdate(now, usegmt=True))
+    return _dated[1]

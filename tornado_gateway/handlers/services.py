@@ -1,0 +1,82 @@
+"""What all handlers of one gateway share: parts, live settings, and the requests that are at work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tornado.iostream import IOStream
+
+from tornado_gateway.exchange import Exchange
+from tornado_gateway.hooks import Hooks
+from tornado_gateway.models import Catalog
+from tornado_gateway.presence import Presence
+from tornado_gateway.upstream import Ollama
+
+
+class AtWork(Protocol):
+    """A request that has not ended."""
+
+    @property
+    def stream(self) -> IOStream: ...
+
+    def stop(self) -> None:
+        """End it because the server stops."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRules:
+    """What the configuration says about the HTTP face: replaced as a whole on a reload."""
+
+    max_body_bytes: int
+    write_stall_seconds: float
+    body_seconds: float
+    hosts: frozenset[str] | None
+    """Names under which we may be asked; None: any."""
+    cors_origins: frozenset[str]
+    upstream_failure_status: int | None
+
+
+@dataclass(slots=True)
+class Services:
+    """One gateway's parts, as its handlers see them."""
+
+    exchange: Exchange
+    hooks: Hooks
+    catalog: Catalog
+    ollama: Ollama
+    presence: Presence
+    rules: FaceRules
+    new_id: Callable[[], str]
+    draining: bool = False
+    at_work: set[AtWork] = field(default_factory=set)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while no request is at work."""
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def begin(self, request: AtWork) -> None:
+        self.at_work.add(request)
+        self.idle.clear()
+
+    def end(self, request: AtWork) -> None:
+        self.at_work.discard(request)
+        if not self.at_work:
+            self.idle.set()
+
+    def streams_at_work(self) -> set[IOStream]:
+        """The connections on which a request is at work."""
+        return {request.stream for request in self.at_work}
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what has no request's coroutine to run in; kept, and awaited by `settle`."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settle(self) -> None:
+        """Wait for what was spawned."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
