@@ -1,0 +1,193 @@
+"""Sampling and Ollama's own knobs, the same in every dialect: a client's fields and the operator's policy to native `options`.
+
+A dialect's request inherits `Knobs`; its `parse` calls `check_knobs`, its `plan` the `native_` functions. What a caller may
+not set is never sent, and is named in what they return.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from tornado_gateway.errors import InvalidRequest
+from tornado_gateway.wire.decode import check_range, whole_number
+from tornado_gateway.wire.dialect import Limits, ModelFacts, Policy
+
+LOAD_TIME = frozenset({"draft_num_predict", "main_gpu", "num_batch", "num_ctx", "num_gpu", "num_thread", "use_mmap"})
+"""Options whose change makes Ollama load the model anew, for everybody: callers set them only where the operator allows it."""
+
+_INTEGERS = LOAD_TIME - {"use_mmap"} | {"num_keep", "num_predict", "repeat_last_n", "seed", "top_k"}
+_NUMBERS = frozenset({"frequency_penalty", "min_p", "presence_penalty", "repeat_penalty", "temperature", "top_p", "typical_p"})
+_MAX_INT = 2**63 - 1
+
+_DURATION = re.compile(r"[+-]?(?:(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})(?:ns|us|µs|μs|ms|s|m|h))+|0", re.ASCII)
+_MAX_KEEP_SECONDS = 10 * 365 * 86400.0
+"""Absurd numbers overflow in Ollama and unload the model at once."""
+
+
+class Knobs(msgspec.Struct, kw_only=True):
+    """Fields that chat and completions have in common, as clients write them; null means that a field is not given."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    seed: int | float | None = None
+    stop: str | list[str] | None = None
+    options: dict[str, Any] | None = None
+    keep_alive: float | str | None = None
+    think: bool | str | None = None
+    format: str | dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NativeOptions:
+    """What is sent as `options`, by name in alphabetical order, and which of the caller's fields have no effect."""
+
+    values: dict[str, Any]
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def deterministic(self) -> bool:
+        return self.values.get("temperature") == 0 or "seed" in self.values
+
+    @property
+    def max_tokens(self) -> int | None:
+        bound: int = self.values.get("num_predict", 0)
+        return bound if bound > 0 else None
+
+
+def check_knobs(knobs: Knobs, limits: Limits) -> None:
+    """Raises `InvalidRequest` for a value that no model could take."""
+    check_range(knobs.temperature, "temperature", 0, 2)
+    check_range(knobs.top_p, "top_p", 0, 1)
+    check_range(knobs.frequency_penalty, "frequency_penalty", -2, 2)
+    check_range(knobs.presence_penalty, "presence_penalty", -2, 2)
+    whole_number(knobs.seed, "seed")
+    check_range(knobs.seed, "seed", -_MAX_INT - 1, _MAX_INT)
+    if isinstance(knobs.stop, list) and len(knobs.stop) > limits.max_stop:
+        raise InvalidRequest(f"`stop` may hold {limits.max_stop} texts at most.", param="stop")
+    for name, value in (knobs.options or {}).items():
+        checked = _checked(name, value)
+        if name == "stop" and checked and len(checked) > limits.max_stop:
+            raise InvalidRequest(f"`options.stop` may hold {limits.max_stop} texts at most.", param="options.stop")
+    if isinstance(knobs.format, str) and knobs.format not in ("", "json"):
+        raise InvalidRequest('`format` must be "json" or a JSON schema.', param="format")
+    _check_keep_alive(knobs.keep_alive)
+    if isinstance(knobs.think, str) and knobs.think not in ("low", "medium", "high", "max"):
+        raise InvalidRequest("`think` must be a boolean or one of low, medium, high and max.", param="think")
+
+
+def native_stop(stop: str | Sequence[str] | None, facts: ModelFacts) -> list[str]:
+    """The caller's stop texts and the model's own behind them: in Ollama a list replaces the model's. [] = leave them alone.
+
+    An empty text is left out: Ollama would stop before the first token.
+    """
+    texts = [stop] if isinstance(stop, str) else list(stop or ())
+    texts = [text for text in texts if text]
+    return list(dict.fromkeys((*texts, *facts.stop))) if texts else []
+
+
+def native_options(knobs: Knobs, policy: Policy, facts: ModelFacts, *, num_predict: int | None = None) -> NativeOptions:
+    """The operator's options, over them the caller's `options`, over them the caller's OpenAI fields.
+
+    Load-time options are the operator's unless `policy.allow` names them.
+    """
+    values = {name: value for name, value in policy.options.items() if value is not None}
+    fields = _fields(knobs, num_predict)
+    ignored = []
+    for name, given in (knobs.options or {}).items():
+        value = _checked(name, given)
+        if value is None:
+            continue
+        if not _may_set(name, policy) or name in fields or (name == "stop" and _has_stop(knobs)):
+            ignored.append(f"options.{name}")
+        else:
+            values[name] = value
+    values.update(fields)
+    stop = native_stop(knobs.stop, facts) or native_stop(values.pop("stop", None), facts)
+    if stop:
+        values["stop"] = stop
+    return NativeOptions(dict(sorted(values.items())), tuple(ignored))
+
+
+def native_keep_alive(knobs: Knobs, policy: Policy) -> tuple[str | float | None, tuple[str, ...]]:
+    """What is sent as `keep_alive`, None for nothing; the caller's only where the operator allows it."""
+    if knobs.keep_alive is None:
+        return policy.keep_alive, ()
+    if "keep_alive" in policy.allow:
+        return knobs.keep_alive, ()
+    return policy.keep_alive, ("keep_alive",)
+
+
+def native_think(asked: bool | str | None, policy: Policy, facts: ModelFacts) -> bool | str | None:
+    """What is sent as `think`, None for nothing: on a model that cannot think, asking for it must never be a failure."""
+    if facts.capabilities is not None and "thinking" not in facts.capabilities:
+        return None
+    return policy.think if asked is None else asked
+
+
+def _fields(knobs: Knobs, num_predict: int | None) -> dict[str, Any]:
+    fields = {
+        "temperature": knobs.temperature,
+        "top_p": knobs.top_p,
+        "frequency_penalty": knobs.frequency_penalty,
+        "presence_penalty": knobs.presence_penalty,
+        "seed": whole_number(knobs.seed, "seed"),
+        "num_predict": num_predict,
+    }
+    # One spelling for each value (1 and 1.0), so that equal calls have equal bytes.
+    return {name: float(value) if name in _NUMBERS else value for name, value in fields.items() if value is not None}
+
+
+def _has_stop(knobs: Knobs) -> bool:
+    return any(knobs.stop or ())
+
+
+def _may_set(name: str, policy: Policy) -> bool:
+    if name in LOAD_TIME:
+        return name in policy.allow
+    return name in _INTEGERS or name in _NUMBERS or name == "stop"
+
+
+def _checked(name: str, value: Any) -> Any:
+    """One of the caller's options in the type that Ollama wants; None for null and for a name that Ollama does not know."""
+    param = f"options.{name}"
+    if value is None:
+        return None
+    if name in _NUMBERS:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidRequest(f"`{param}` must be a number.", param=param)
+        return float(value)
+    if name in _INTEGERS:
+        return _integer(param, value)
+    if name == "use_mmap" and not isinstance(value, bool):
+        raise InvalidRequest(f"`{param}` must be a boolean.", param=param)
+    if name == "stop":
+        return _texts(param, value)
+    return value
+
+
+def _integer(param: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidRequest(f"`{param}` must be an integer.", param=param)
+    check_range(value, param, -_MAX_INT - 1, _MAX_INT)
+    return whole_number(value, param) or 0
+
+
+def _texts(param: str, value: Any) -> list[str]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise InvalidRequest(f"`{param}` must be a string or an array of strings.", param=param)
+    return texts
+
+
+def _check_keep_alive(value: float | str | None) -> None:
+    if isinstance(value, str) and not _DURATION.fullmatch(value):
+        raise InvalidRequest('`keep_alive` must be seconds or a duration such as "5m".', param="keep_alive")
+    if isinstance(value, int | float):
+        check_range(value, "keep_alive", -_MAX_KEEP_SECONDS, _MAX_KEEP_SECONDS)
