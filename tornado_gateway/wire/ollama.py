@@ -149,12 +149,14 @@ class RecordReader:
     Raises `UpstreamInvalidResponse` at a line over `max_line_bytes` or one that is not a record.
     """
 
-    __slots__ = ("_max_line_bytes", "_rest", "_whole")
+    __slots__ = ("_max_line_bytes", "_rest", "_whole", "salvaged")
 
     def __init__(self, *, whole: bool = False, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self._rest = bytearray()
         self._whole = whole
         self._max_line_bytes = max_line_bytes
+        self.salvaged: list[Record] = []
+        """When `feed` raises: the records that stood before the fault in the same bytes."""
 
     def feed(self, data: bytes) -> list[Record]:
         """The records that `data` completes."""
@@ -173,8 +175,11 @@ class RecordReader:
             return []
         rest += memoryview(data)[:end]
         complete, self._rest = rest, bytearray(memoryview(data)[end + 1 :])
-        self._check(len(self._rest))
-        return self._decode(complete.split(b"\n"))
+        records = self._decode(complete.split(b"\n"))
+        if len(self._rest) > self._max_line_bytes:
+            self.salvaged = records
+            self._check(len(self._rest))
+        return records
 
     def finish(self) -> list[Record]:
         """The record that a last line without its LF holds, if there is one."""
@@ -184,8 +189,18 @@ class RecordReader:
         return [decode_record(rest)]
 
     def _decode(self, lines: Sequence[bytes | bytearray]) -> list[Record]:
-        self._check(max(map(len, lines)))
-        return [decode_record(line) for line in lines if line and not line.isspace()]
+        try:
+            self._check(max(map(len, lines)))
+            return [decode_record(line) for line in lines if line and not line.isspace()]
+        except UpstreamInvalidResponse:
+            self._salvage(lines)
+            raise
+
+    def _salvage(self, lines: Sequence[bytes | bytearray]) -> None:
+        for line in lines:
+            if line and not line.isspace():
+                self._check(len(line))
+                self.salvaged.append(decode_record(line))
 
     def _check(self, length: int) -> None:
         if length > self._max_line_bytes:
