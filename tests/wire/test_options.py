@@ -72,6 +72,14 @@ def test_a_load_time_option_that_the_operator_allows_is_the_callers() -> None:
     assert options.ignored == ()
 
 
+def test_a_load_time_option_in_a_field_of_its_own_obeys_the_same_rule() -> None:
+    allowing = Policy(allow=frozenset({"num_ctx"}))
+
+    assert native_options(Knobs(num_ctx=8192.0, top_k=3), PLAIN, FACTS).values == {"top_k": 3}
+    assert native_options(Knobs(num_ctx=8192, top_k=3), PLAIN, FACTS).ignored == ("num_ctx",)
+    assert native_options(Knobs(num_ctx=8192), allowing, FACTS).values == {"num_ctx": 8192}
+
+
 def test_other_options_of_the_caller_beat_the_operators() -> None:
     options = native_options(Knobs(options={"top_k": 3}), Policy(options={"top_k": 40, "min_p": 0.1}), FACTS)
 
@@ -143,6 +151,8 @@ def test_think_is_never_sent_to_a_model_that_cannot_think() -> None:
         ({"presence_penalty": -3}, "presence_penalty"),
         ({"seed": 1.5}, "seed"),
         ({"seed": 2**63}, "seed"),
+        ({"top_k": 0.5}, "top_k"),
+        ({"num_ctx": 1e30}, "num_ctx"),
         ({"stop": ["x"] * 17}, "stop"),
         ({"options": {"stop": ["x"] * 17}}, "options.stop"),
         ({"options": {"stop": [1]}}, "options.stop"),

@@ -29,7 +29,7 @@ _MAX_KEEP_SECONDS = 10 * 365 * 86400.0
 """Absurd numbers overflow in Ollama and unload the model at once."""
 
 
-class Knobs(msgspec.Struct, kw_only=True):
+class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     """Fields that chat and completions have in common, as clients write them; null means that a field is not given."""
 
     temperature: float | None = None
@@ -38,10 +38,17 @@ class Knobs(msgspec.Struct, kw_only=True):
     presence_penalty: float | None = None
     seed: int | float | None = None
     stop: str | list[str] | None = None
+    # Ollama's own, through the SDK's `extra_body`; those below `format` stand where OpenRouter, vLLM and many programs put them.
     options: dict[str, Any] | None = None
     keep_alive: float | str | None = None
     think: bool | str | None = None
     format: str | dict[str, Any] | None = None
+    min_p: float | None = None
+    num_ctx: int | float | None = None
+    repeat_last_n: int | float | None = None
+    repeat_penalty: float | None = None
+    top_k: int | float | None = None
+    typical_p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +68,17 @@ class NativeOptions:
         return bound if bound > 0 else None
 
 
+_FIELDS = tuple(name for name in Knobs.__struct_fields__ if name in _INTEGERS or name in _NUMBERS)
+
+
 def check_knobs(knobs: Knobs, limits: Limits) -> None:
     """Raises `InvalidRequest` for a value that no model could take."""
     check_range(knobs.temperature, "temperature", 0, 2)
     check_range(knobs.top_p, "top_p", 0, 1)
     check_range(knobs.frequency_penalty, "frequency_penalty", -2, 2)
     check_range(knobs.presence_penalty, "presence_penalty", -2, 2)
-    whole_number(knobs.seed, "seed")
-    check_range(knobs.seed, "seed", -_MAX_INT - 1, _MAX_INT)
+    for name in _FIELDS:
+        _checked(name, getattr(knobs, name), name)
     if isinstance(knobs.stop, list) and len(knobs.stop) > limits.max_stop:
         raise InvalidRequest(f"`stop` may hold {limits.max_stop} texts at most.", param="stop")
     for name, value in (knobs.options or {}).items():
@@ -104,11 +114,15 @@ def native_options(knobs: Knobs, policy: Policy, facts: ModelFacts, *, num_predi
         value = _checked(name, given)
         if value is None:
             continue
-        if not _may_set(name, policy) or name in fields or (name == "stop" and _has_stop(knobs)):
+        if not _may_set(name, policy) or name in fields or (name == "stop" and any(knobs.stop or ())):
             ignored.append(f"options.{name}")
         else:
             values[name] = value
-    values.update(fields)
+    for name, value in fields.items():
+        if _may_set(name, policy):
+            values[name] = value
+        else:
+            ignored.append(name)
     stop = native_stop(knobs.stop, facts) or native_stop(values.pop("stop", None), facts)
     if stop:
         values["stop"] = stop
@@ -132,20 +146,10 @@ def native_think(asked: bool | str | None, policy: Policy, facts: ModelFacts) ->
 
 
 def _fields(knobs: Knobs, num_predict: int | None) -> dict[str, Any]:
-    fields = {
-        "temperature": knobs.temperature,
-        "top_p": knobs.top_p,
-        "frequency_penalty": knobs.frequency_penalty,
-        "presence_penalty": knobs.presence_penalty,
-        "seed": whole_number(knobs.seed, "seed"),
-        "num_predict": num_predict,
-    }
-    # One spelling for each value (1 and 1.0), so that equal calls have equal bytes.
-    return {name: float(value) if name in _NUMBERS else value for name, value in fields.items() if value is not None}
-
-
-def _has_stop(knobs: Knobs) -> bool:
-    return any(knobs.stop or ())
+    """The options that have fields of their own, each value in its one spelling (1 or 1.0), so that equal calls have equal bytes."""
+    fields = {name: _checked(name, getattr(knobs, name)) for name in _FIELDS}
+    fields["num_predict"] = num_predict
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _may_set(name: str, policy: Policy) -> bool:
@@ -154,9 +158,9 @@ def _may_set(name: str, policy: Policy) -> bool:
     return name in _INTEGERS or name in _NUMBERS or name == "stop"
 
 
-def _checked(name: str, value: Any) -> Any:
-    """One of the caller's options in the type that Ollama wants; None for null and for a name that Ollama does not know."""
-    param = f"options.{name}"
+def _checked(name: str, value: Any, param: str | None = None) -> Any:
+    """One of the caller's options in the type that Ollama wants."""
+    param = param or f"options.{name}"
     if value is None:
         return None
     if name in _NUMBERS:
