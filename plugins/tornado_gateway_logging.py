@@ -1,0 +1,152 @@
+"""One line per request, and the gateway's events beside it: JSON in files, words on a terminal.
+
+What was asked and answered, keys and headers are never written, unless `log_content` says so, which is told at every start.
+Writing never makes the event loop wait: values are handed to a thread, which makes lines of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from tornado_gateway.hookspecs import Answer, Context, Forward, NativeCall, Outcome, ServerFacts, StartupRefused, hookimpl
+from tornado_gateway_logging_events import EventHandler
+from tornado_gateway_logging_lines import Item
+from tornado_gateway_logging_outlets import Outlets
+from tornado_gateway_logging_redaction import short
+
+CLOSE_SECONDS = 2.0
+"""How long what waits may take to be written at the end."""
+
+_log = logging.getLogger("tornado_gateway.plugins.logging")
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+class Logging:
+    """Writes a line for every request when it has ended, however it ended."""
+
+    class Settings(BaseModel):
+        model_config = ConfigDict(frozen=True, extra="forbid")
+
+        directory: Path | None = Field(default=Path("logs"), description="Where info.log and error.log are; null: no files.")
+        level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+            default="info", description="The least level that is written; a request that went well is info."
+        )
+        console: Literal["auto", "human", "json", "off"] = Field(
+            default="auto",
+            description="auto: words on standard error, in colour on a terminal; human: without colour; json: JSON on standard output.",
+        )
+        max_bytes: int = Field(default=10 * 1024 * 1024, ge=0, description="A file is rotated before it gets longer; 0: never.")
+        backups: int = Field(default=5, ge=0, le=1000, description="How many rotated files are kept of each.")
+        log_content: bool = Field(default=False, description="Write prompts and answers of everybody, too.")
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._level = logging.getLevelNamesMapping()[settings.level.upper()]
+        self._outlets = Outlets()
+        self._handler: EventHandler | None = None
+        self._server: ServerFacts | None = None
+
+    @hookimpl
+    async def startup(self, server: ServerFacts) -> None:
+        self._server = server
+        self._outlets = await self._open(self._settings)
+        self._handler = EventHandler(self._outlets.put, self._level, self._outlets.directory)
+        self._handler.attach()
+        self._announce_content(self._settings)
+
+    @hookimpl
+    async def reconfigure(self, settings: Settings) -> None:
+        """Open the files anew, by the new settings; what was handed over before still goes to the old ones."""
+        outlets, before = await self._open(settings), self._outlets
+        self._settings, self._outlets = settings, outlets
+        self._level = logging.getLevelNamesMapping()[settings.level.upper()]
+        if self._handler:
+            self._handler.redirect(outlets.put, self._level, outlets.directory)
+        await asyncio.to_thread(before.close, CLOSE_SECONDS)
+        self._announce_content(settings)
+
+    @hookimpl
+    async def shutdown(self) -> None:
+        if self._handler:
+            self._handler.detach()
+            self._handler = None
+        await asyncio.to_thread(self._outlets.close, CLOSE_SECONDS)
+
+    @hookimpl
+    async def answer(self, context: Context, call: NativeCall, forward: Forward) -> Answer | None:
+        """Remember what is asked, for callers whose words may be written."""
+        if self._may_write_content(context):
+            context.state.setdefault(self, []).append(call.body)
+        return None
+
+    @hookimpl
+    async def finished(self, context: Context, outcome: Outcome) -> None:
+        failed = outcome.status >= 500 or outcome.ended in ("upstream_failed", "failed")
+        level = logging.ERROR if failed else logging.INFO
+        if level < self._level:
+            return
+        usage, model = outcome.usage, context.resolved_model or context.model
+        values = (
+            "request",
+            context.arrived + outcome.duration_ms / 1000,
+            level,
+            context.id,
+            context.principal.name if context.principal else None,
+            context.client,
+            context.method,
+            short(context.path.partition("?")[0]),
+            outcome.status,
+            short(model),
+            context.upstream,
+            context.stream,
+            context.cache,
+            outcome.queue_ms,
+            outcome.first_byte_ms,
+            outcome.duration_ms,
+            usage.prompt_tokens if usage else None,
+            usage.completion_tokens if usage else None,
+            usage.load_duration / 1e6 if usage else None,
+            outcome.ended,
+            outcome.error,
+        )
+        self._outlets.put(Item(level, values, self._more(context, outcome, model)))
+
+    def _more(self, context: Context, outcome: Outcome, model: str | None) -> dict[str, Any] | None:
+        """What only some lines say: whom the caller acts for, an alias, the words themselves where they may be written."""
+        more: dict[str, Any] = {}
+        if context.user:
+            more["user"] = short(context.user)
+        if context.model != model:
+            more["requested_model"] = short(context.model)
+        if self._may_write_content(context):
+            more["prompt"] = tuple(context.state.pop(self, ()))
+            more["answer"] = outcome.answer
+        return more or None
+
+    def _may_write_content(self, context: Context) -> bool:
+        return self._settings.log_content or bool(context.principal and context.principal.log_content)
+
+    async def _open(self, settings: Settings) -> Outlets:
+        try:
+            return await asyncio.to_thread(
+                Outlets.open, settings.directory, settings.console, settings.max_bytes, settings.backups
+            )
+        except OSError as error:
+            raise StartupRefused(
+                f"logging: cannot write to {settings.directory} ({error.strerror}): "
+                "set `directory` to a folder that can be written, or to null for no files"
+            ) from error
+
+    def _announce_content(self, settings: Settings) -> None:
+        if settings.log_content and self._server:
+            self._server.announce("log_content is on: prompts and answers are written to the log.")
+            facts = {"names": ["everybody"]}
+            _log.warning("log_content_on", extra={"facts": facts})

@@ -1,0 +1,150 @@
+"""From what happened to a line: the fields of a request's line, JSON for files, words for people.
+
+Runs in the writer's threads. What came in by a client is cut, redacted and escaped, so that it is never more than one line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from structlog.dev import ConsoleRenderer
+from structlog.processors import JSONRenderer
+
+from tornado_gateway_logging_redaction import redacted
+
+REQUEST_FIELDS = (
+    "event",
+    "time",
+    "level",
+    "request_id",
+    "key",
+    "client",
+    "method",
+    "path",
+    "status",
+    "model",
+    "upstream",
+    "stream",
+    "cache",
+    "queue_ms",
+    "first_byte_ms",
+    "duration_ms",
+    "prompt_tokens",
+    "completion_tokens",
+    "load_ms",
+    "ended",
+    "error",
+)
+"""The names and their order are a promise to whoever reads the files."""
+
+FROM_CLIENT = ("request_id", "path", "model", "requested_model", "user", "prompt", "answer")
+MOST_CONTENT = 20_000
+"""Characters of a prompt or an answer, where they are written at all."""
+IN_MILLISECONDS = ("queue_ms", "first_byte_ms", "duration_ms", "load_ms")
+_COLOURS = {"INFO": "\033[32m", "WARNING": "\033[33m", "ERROR": "\033[31m"}
+_RESET, _DIM = "\033[0m", "\033[2m"
+
+Line = dict[str, Any]
+
+
+class Item(NamedTuple):
+    """Something to write, as cheap as it can be handed over; the thread makes a line of it."""
+
+    level: int
+    values: tuple[Any, ...]
+    """For a request the values of `REQUEST_FIELDS`, for an event `(event, time, level)`."""
+    more: Mapping[str, Any] | None = None
+    """What else the line says, after these."""
+
+
+def line_of(item: Item) -> Line:
+    """The line's fields, in order."""
+    line: Line = dict(zip(REQUEST_FIELDS, item.values, strict=False))
+    if item.more:
+        line.update((name, value) for name, value in item.more.items() if name not in line)
+    line["time"] = datetime.fromtimestamp(line["time"], UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line["level"] = logging.getLevelName(item.level)
+    if bodies := line.get("prompt"):
+        line["prompt"] = _asked(bodies)
+    for name in FROM_CLIENT:
+        if value := line.get(name):
+            line[name] = redacted(value[:MOST_CONTENT])
+    for name in IN_MILLISECONDS:
+        if value := line.get(name):
+            line[name] = round(value, 2)
+    return line
+
+
+def _asked(bodies: Sequence[bytes]) -> str:
+    """What was asked of Ollama in one or more calls, as JSON, images left out."""
+    asked = []
+    for body in bodies:
+        request = msgspec.json.decode(body)
+        asked.append({name: request[name] for name in ("system", "prompt", "suffix", "input") if name in request})
+        if "messages" in request:
+            kept = [{name: part for name, part in message.items() if name != "images"} for message in request["messages"]]
+            asked[-1]["messages"] = kept
+    return msgspec.json.encode(asked[0] if len(asked) == 1 else asked).decode()
+
+
+def _serialised(line: Any, **_: Any) -> str:
+    """One line of ASCII: U+2028 and its like would be line ends to some readers, so they are escaped too."""
+    try:
+        fast = msgspec.json.encode(line)
+        if fast.isascii():
+            return fast.decode("ascii")
+    except (TypeError, UnicodeEncodeError):  # a lone surrogate, or no plain data: the slower encoder takes both
+        pass
+    return json.dumps(line, separators=(",", ":"), default=lambda value: type(value).__name__)
+
+
+_as_json = JSONRenderer(serializer=_serialised)
+
+
+def json_line(line: Line) -> str:
+    rendered = _as_json(None, "", line)
+    return rendered if isinstance(rendered, str) else rendered.decode()
+
+
+def human_lines(colours: bool) -> Callable[[Line], str]:
+    """A renderer for a terminal, or for a pipe without colours."""
+    events = ConsoleRenderer(colors=colours, sort_keys=False, timestamp_key="time")
+
+    def render(line: Line) -> str:
+        line = {name: _printable(value) for name, value in line.items() if value is not None}
+        line["time"] = _wall_clock(line["time"])
+        if line["event"] == "request":
+            return _human_request(line, colours)
+        return events(None, "", {**line, "level": line["level"].lower()})
+
+    return render
+
+
+def _human_request(line: Line, colours: bool) -> str:
+    """What happened first, then the rest as `name=value`. ConsoleRenderer would cost twenty times as much."""
+    level = f"{line['level']:<7}"
+    if colours:
+        level = f"{_COLOURS.get(line['level'], '')}{level}{_RESET}"
+    said = ("event", "time", "level", "method", "path", "status", "ended", "duration_ms")
+    head = f"{line['time']} {level} {line['method']} {line['path']} {line['status']} {line['ended']} {line['duration_ms']} ms"
+    rest = " ".join(f"{name}={value}" for name, value in line.items() if name not in said)
+    return f"{head}  {_DIM}{rest}{_RESET}" if colours else f"{head}  {rest}"
+
+
+def _printable(value: Any) -> Any:
+    """Text that cannot move the cursor or start a line of its own."""
+    if isinstance(value, str) and not value.isprintable():
+        return value.encode("unicode_escape", "backslashreplace").decode("ascii")
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return value
+
+
+def _wall_clock(moment: str) -> str:
+    return time.strftime("%H:%M:%S", datetime.fromisoformat(moment).astimezone().timetuple())

@@ -1,0 +1,61 @@
+"""The places that lines go to, as one: files and the console, each with a thread of its own, so that a stalled terminal stops no file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tornado_gateway_logging_files import Console, Files
+from tornado_gateway_logging_lines import Item, human_lines, json_line
+from tornado_gateway_logging_writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Where one gateway writes. Without files and console it is a place where nothing is written."""
+
+    files: Writer | None = None
+    console: Writer | None = None
+    directory: str = ""
+
+    @classmethod
+    def open(cls, directory: Path | None, console: str, max_bytes: int, backups: int) -> Outlets:
+        """Open what is wanted. Raises OSError when the files cannot be written. Blocks: call it in a thread."""
+        sink = Files(directory, max_bytes, backups) if directory else None
+        shown = _console(console)
+        talk = Writer("console", shown) if shown else None
+        files = Writer("files", sink, lambda event, facts: _tell(talk, event, facts)) if sink else None
+        return cls(files, talk, str(directory.resolve()) if directory else "")
+
+    def put(self, item: Item, files: bool = True, console: bool = True) -> None:
+        """Hand a line over. Never waits."""
+        if files and self.files:
+            self.files.put(item)
+        if console and self.console:
+            self.console.put(item)
+
+    def close(self, seconds: float) -> None:
+        """Write what waits, as far as the time allows. Blocks: call it in a thread."""
+        if self.files:
+            self.files.close(seconds)
+        if self.console:
+            self.console.close(seconds / 2)
+
+
+def _tell(console: Writer | None, event: str, facts: dict[str, Any]) -> None:
+    if console:
+        console.put(Item(logging.ERROR, (event, time.time(), logging.ERROR), facts))
+
+
+def _console(kind: str) -> Console | None:
+    stream = sys.stdout if kind == "json" else sys.stderr
+    if kind == "off" or stream is None:
+        return None
+    if kind == "json":
+        return Console(stream, json_line)
+    return Console(stream, human_lines(kind == "auto" and stream.isatty() and not os.environ.get("NO_COLOR")))
