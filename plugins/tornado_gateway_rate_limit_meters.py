@@ -113,9 +113,8 @@ class MemoryMeters:
 
     async def take(self, wants: Sequence[Want]) -> Taken:
         now = self._clock()
-        meters = [self._meter(want.key, now) for want in wants]
-        found = [meter for meter in meters if meter is not None]
-        if len(found) < len(meters):
+        found = self._find(wants, now)
+        if found is None:
             return Taken(tuple(Reading(want.rate.burst, 0, 1.0, 1.0) for want in wants), full=True)
         pairs = list(zip(found, wants, strict=True))
         waits = [meter.wait(want.rate, want.amount, now) for meter, want in pairs]
@@ -136,21 +135,22 @@ class MemoryMeters:
                 meter.drain(hold.rate, now)
                 meter.settle(hold.number, hold.amount, used)
 
-    def _meter(self, key: Key, now: int) -> _Meter | None:
-        meter = self._meters.get(key)
-        if meter is None and self._make_room(now):
-            meter = self._meters[key] = _Meter(now)
-        return meter
+    def _find(self, wants: Sequence[Want], now: int) -> list[_Meter] | None:
+        """The meter of each want, new ones made; None when there is no room for them."""
+        new = {want.key for want in wants if want.key not in self._meters}
+        if new and not self._make_room(len(new), now):
+            return None
+        return [self._meters.get(want.key) or self._meters.setdefault(want.key, _Meter(now)) for want in wants]
 
-    def _make_room(self, now: int) -> bool:
+    def _make_room(self, number: int, now: int) -> bool:
         # A clock hand over the meters: those at rest go, those in use move to the end and are looked at again a round later.
         for _ in range(min(_SWEEP, len(self._meters))):
             key, meter = self._meters.popitem(last=False)
             if not meter.at_rest(now):
                 self._meters[key] = meter
-                if len(self._meters) < self._size:
+                if len(self._meters) + number <= self._size:
                     break
-        return len(self._meters) < self._size
+        return len(self._meters) + number <= self._size
 
 
 class _Meter:

@@ -24,6 +24,7 @@ __all__ = [
     "KeyInQuery",
     "MethodNotAllowed",
     "ModelNotFound",
+    "NotCached",
     "NotFound",
     "OriginNotAllowed",
     "Overloaded",
@@ -256,6 +257,17 @@ class UpstreamTimeout(GatewayError):
     status = 504
     type = "timeout_error"
     code = "upstream_timeout"
+
+
+class NotCached(GatewayError):
+    """The caller wants the answer from the cache or not at all (`only-if-cached`), and it is not there.
+
+    504 is what RFC 9111 (5.2.1.7) asks for. The code is one of its own: nothing was asked, so nothing timed out.
+    """
+
+    status = 504
+    type = "timeout_error"
+    code = "not_cached"
 
 
 def error_classes() -> list[type[GatewayError]]:

@@ -1,0 +1,137 @@
+"""What the cache keeps: whole answers under keys that no two tenants share, bounded in bytes, number, size and time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from cachetools import TLRUCache
+
+from tornado_gateway.hookspecs import NativeCall, Record, decode_records, encode_records
+
+SCHEMA = 1
+"""Part of every key: raised when what an entry holds changes, so that old entries in a file are never read as new ones."""
+
+OVERHEAD = 512
+"""Bytes that an entry costs besides its answer: key, bookkeeping of the map."""
+
+
+def key_of(tenant: str, call: NativeCall, twin: int = 0) -> bytes:
+    """The key of a call of a tenant.
+
+    Every part is preceded by its length, so that no two lists of parts run together. The model counts by its digest: a model
+    that was pulled again never answers from old entries. `twin` tells apart the calls of one request that ask for the same,
+    as `n` choices do: each is to be an answer of its own.
+    """
+    model = f"digest:{call.digest}" if call.digest else f"name:{call.model}"
+    digest = hashlib.sha256()
+    for part in (str(SCHEMA).encode(), tenant.encode(), call.endpoint.encode(), model.encode(), call.body, str(twin).encode()):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A whole answer, encoded: its bytes are what is bounded, and nobody can change it."""
+
+    data: bytes
+    stored: float
+    """By the clock of the entries, in seconds."""
+
+    def answer(self) -> list[Record]:
+        return decode_records(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    seconds: float
+    bytes: int
+    entries: int
+    entry_bytes: int
+
+
+class Entries:
+    """The least recently used go first when a bound is met. `dropped` is told the keys of those that go."""
+
+    def __init__(
+        self, bounds: Bounds, clock: Callable[[], float], dropped: Callable[[Iterable[bytes]], None] = lambda keys: None
+    ) -> None:
+        self._clock = clock
+        self._dropped = dropped
+        self._bounds = bounds
+        self._map = _Map(bounds, clock)
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        return len(self._map)
+
+    @property
+    def size(self) -> int:
+        """In bytes, what an entry costs besides its answer included."""
+        return int(self._map.currsize)
+
+    def resize(self, bounds: Bounds) -> None:
+        """Take new bounds and keep what fits in them."""
+        kept = list(self._map.items())
+        self._bounds = bounds
+        self._map = _Map(bounds, self._clock)
+        for key, entry in kept:
+            self.put(key, entry)
+
+    def get(self, key: bytes) -> tuple[Entry, float] | None:
+        """The entry and its age in seconds."""
+        entry: Entry | None = self._map.get(key)
+        return None if entry is None else (entry, max(0.0, self._clock() - entry.stored))
+
+    def encode(self, answer: Record) -> Entry | None:
+        """An entry for an answer; None when it is larger than an entry may be."""
+        texts = answer.response, answer.thinking, answer.message.content if answer.message else ""
+        if sum(map(len, texts)) > self._bounds.entry_bytes:
+            return None  # found out without encoding megabytes on the loop
+        data = encode_records([answer])
+        return Entry(data, self._clock()) if len(data) <= self._bounds.entry_bytes else None
+
+    def put(self, key: bytes, entry: Entry) -> bool:
+        """Keep an entry; False when it cannot be kept."""
+        if len(entry.data) + OVERHEAD > self._bounds.bytes or len(entry.data) > self._bounds.entry_bytes:
+            self._report([key])
+            return False
+        self._map[key] = entry
+        while len(self._map) > self._bounds.entries:
+            self._map.popitem()
+        self._report(self._map.take_gone())
+        return key in self._map
+
+    def _report(self, keys: list[bytes]) -> None:
+        if keys:
+            self.evicted += len(keys)
+            self._dropped(keys)
+
+
+class _Map(TLRUCache[bytes, Entry]):
+    """cachetools' map with a time for each entry, which remembers whom it let go."""
+
+    def __init__(self, bounds: Bounds, clock: Callable[[], float]) -> None:
+        super().__init__(
+            bounds.bytes,
+            ttu=lambda key, entry, now: entry.stored + bounds.seconds,
+            timer=clock,
+            getsizeof=lambda entry: len(entry.data) + OVERHEAD,
+        )
+        self._gone: list[bytes] = []
+
+    def popitem(self) -> tuple[bytes, Entry]:
+        key, entry = super().popitem()
+        self._gone.append(key)
+        return key, entry
+
+    def expire(self, time: float | None = None) -> list[tuple[bytes, Entry]]:
+        expired = list(super().expire(time))
+        self._gone.extend(key for key, _ in expired)
+        return expired
+
+    def take_gone(self) -> list[bytes]:
+        gone, self._gone = self._gone, []
+        return gone
