@@ -1,0 +1,32 @@
+"""A simulated Ollama for tests: real sockets, answers in Ollama's shapes, faults by command, a ledger of what it saw.
+
+    async with FakeOllama() as ollama:
+        ollama.next(cut(after_records=2))
+        ...                                     # let the gateway call ollama.url
+        await ollama.ledger.wait_for(lambda ledger: ledger.in_flight == 0)
+
+`docs/testing.md` tells how to start, script and read it. It imports nothing else of the gateway: what it says of Ollama is
+said independently, from recordings. `python -m tornado_gateway.testing` is the same as a program.
+"""
+
+from tornado_gateway.testing.behaviour import Behaviour, Rule, cut, error_line, fail, hang, say
+from tornado_gateway.testing.fake import FakeOllama
+from tornado_gateway.testing.ledger import ConnectionEntry, Ledger, LoadEntry, RequestEntry
+from tornado_gateway.testing.models import DEFAULT_MODELS, FakeModel
+
+__all__ = [
+    "DEFAULT_MODELS",
+    "Behaviour",
+    "ConnectionEntry",
+    "FakeModel",
+    "FakeOllama",
+    "Ledger",
+    "LoadEntry",
+    "RequestEntry",
+    "Rule",
+    "cut",
+    "error_line",
+    "fail",
+    "hang",
+    "say",
+]
