@@ -8,9 +8,10 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -101,6 +102,8 @@ def _message(found: ErrorDetails, model: type[BaseModel], secretive: bool) -> st
         message = _WORDS[kind]
     else:
         message = re.sub(r"^(Input|Value|String|List|Tuple|Dictionary) should ", "must ", found["msg"])
+    if kind in ("list_type", "tuple_type") and found["input"] is None:
+        return "must be a list; write [] for none"
     if kind == "missing" or (kind == "value_error" and secretive):
         return message
     return message + _got(found["input"], hide=secretive or kind == "string_type")
@@ -130,26 +133,26 @@ def _unknown_key(name: str, known: Sequence[str]) -> str:
 
 def _fields_at(model: type[BaseModel], path: Path) -> list[str]:
     """The keys that are known where an unknown one was found; empty when the place is not a model's own."""
-    current: Any = model
+    annotation: Any = model
     for step in path:
-        models = list(_models_in(current if not _is_model(current) else _annotation(current, step)))
-        if len(models) != 1:
-            return []
-        current = models[0] if isinstance(step, str) or _is_model(models[0]) else None
-    return list(current.model_fields) if _is_model(current) else []
+        annotation = next((inner for option in _options(annotation) for inner in _inside(option, step)), None)
+    return next((list(option.model_fields) for option in _options(annotation) if _is_model(option)), [])
 
 
-def _annotation(model: type[BaseModel], step: str | int) -> Any:
-    field = model.model_fields.get(str(step))
-    return field.annotation if field else None
+def _options(annotation: Any) -> list[Any]:
+    """What a value may be: the parts of a union, else the one thing."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return list(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else [annotation]
+
+
+def _inside(option: Any, step: str | int) -> Iterator[Any]:
+    if _is_model(option):
+        if step in option.model_fields:
+            yield option.model_fields[step].annotation
+    elif inner := [part for part in get_args(option) if part is not Ellipsis]:
+        yield inner[-1]  # of a mapping the values, of a list the items
 
 
 def _is_model(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, BaseModel)
-
-
-def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
-    if _is_model(annotation):
-        yield annotation
-    for part in getattr(annotation, "__args__", ()):
-        yield from _models_in(part)

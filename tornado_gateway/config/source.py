@@ -53,7 +53,7 @@ def read_document(text: str, source: str, environ: Mapping[str, str]) -> Documen
         node = yaml.compose(text, Loader=_LOADER)
         values = {} if node is None else builder.build(node, ())
     except yaml.MarkedYAMLError as error:
-        raise ConfigError([_syntax_problem(error, source)]) from error
+        raise ConfigError([_syntax_problem(error, source, text)]) from error
     except yaml.YAMLError as error:
         raise ConfigError([Problem(f"is not YAML: {' '.join(str(error).split())}", source=source)]) from error
     except RecursionError as error:
@@ -65,10 +65,12 @@ def read_document(text: str, source: str, environ: Mapping[str, str]) -> Documen
     return Document(source, values, builder.lines, tuple(builder.problems))
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> Problem:
+def _syntax_problem(error: yaml.MarkedYAMLError, source: str, text: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     told = ", ".join(part for part in (error.context, error.problem) if part)
-    return Problem(f"is not YAML: {told}", source=source, line=None if mark is None else mark.line + 1)
+    # What is missing at the end is missed by YAML on the line after it.
+    line = None if mark is None else min(mark.line, text.count("\n", 0, len(text.rstrip()))) + 1
+    return Problem(f"is not YAML: {told}", source=source, line=line)
 
 
 class _Builder:
