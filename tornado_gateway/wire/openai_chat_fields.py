@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from tornado_gateway.wire.decode import decode_object
+from tornado_gateway.wire.options import Knobs
 
 Whole = int | float | None
 """An integer, perhaps written as 1.0: see `decode.whole_number`."""
@@ -50,7 +51,7 @@ class CalledTool(msgspec.Struct, frozen=True):
     function: CalledFunction | None = None
 
 
-class Turn(msgspec.Struct, frozen=True):
+class ChatMessage(msgspec.Struct, frozen=True):
     """One message of the conversation."""
 
     role: str | None = None
@@ -116,25 +117,19 @@ class Reasoning(msgspec.Struct, frozen=True):
     enabled: bool | None = None
 
 
-class ChatRequest(msgspec.Struct, frozen=True):
+class ChatRequest(Knobs, frozen=True, kw_only=True):
     """Every field that has an effect here; all others are ignored and named."""
 
     model: str | None = None
-    messages: list[Turn] | None = None
+    messages: list[ChatMessage] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
-    frequency_penalty: float | None = None
     logprobs: bool | None = None
     max_completion_tokens: Whole = None
     max_tokens: Whole = None
     n: Whole = None
-    presence_penalty: float | None = None
-    seed: Whole = None
-    stop: str | list[str] | None = None
-    temperature: float | None = None
     top_logprobs: Whole = None
-    top_p: float | None = None
 
     modalities: list[str] | None = None
     response_format: ResponseFormat | None = None
@@ -149,19 +144,6 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
     user: str | None = None
     safety_identifier: str | None = None
-
-    # Ollama's own knobs, through the SDK's `extra_body`.
-    options: dict[str, Any] | None = None
-    keep_alive: str | float | None = None
-    think: bool | str | None = None
-    format: str | dict[str, Any] | None = None
-    # The same knobs where OpenRouter, vLLM and many chat programs put them.
-    min_p: float | None = None
-    num_ctx: Whole = None
-    repeat_last_n: Whole = None
-    repeat_penalty: float | None = None
-    top_k: Whole = None
-    typical_p: float | None = None
 
 
 KNOWN_FIELDS = frozenset(field.encode_name for field in msgspec.structs.fields(ChatRequest))
