@@ -21,6 +21,7 @@ ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_CHARACTERS = 43
 """Each is one of 62: together 256 bits. Letters and digits only, so that a double click selects the whole key."""
 CHECKSUM_CHARACTERS = 6
+_NO_DATE = "must be a date such as 2027-01-31, or a date with a time"
 _NOBODY = (bytes(32), None, 0.0)
 
 
@@ -53,14 +54,21 @@ def digest_of(key: str) -> bytes:
 def _end(value: Any) -> Any:
     """The moment at which a key ends: a date counts to its end, in UTC, as does a time without a zone."""
     if isinstance(value, str):
-        value = date.fromisoformat(value) if len(value) == len("2027-01-31") else datetime.fromisoformat(value)
+        value = _moment(value.strip())
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, date):
         return datetime.combine(value, time(), UTC) + timedelta(days=1)
     if value is None:
         return None
-    raise ValueError("must be a date such as 2027-01-31")
+    raise ValueError(_NO_DATE)
+
+
+def _moment(text: str) -> date | datetime:
+    try:
+        return date.fromisoformat(text) if len(text) == len("2027-01-31") else datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(_NO_DATE) from None
 
 
 class KeyEntry(BaseModel):

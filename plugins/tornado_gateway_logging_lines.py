@@ -48,6 +48,7 @@ MOST_CONTENT = 20_000
 """Characters of a prompt or an answer, where they are written at all."""
 IN_MILLISECONDS = ("queue_ms", "first_byte_ms", "duration_ms", "load_ms")
 _COLOURS = {"INFO": "\033[32m", "WARNING": "\033[33m", "ERROR": "\033[31m"}
+_SAID_FIRST = frozenset({"event", "time", "level", "method", "path", "status", "ended", "duration_ms"})
 _RESET, _DIM = "\033[0m", "\033[2m"
 
 Line = dict[str, Any]
@@ -64,14 +65,17 @@ class Item(NamedTuple):
 
 
 def line_of(item: Item) -> Line:
-    """The line's fields, in order."""
+    """The line's fields, in order; the time is still in seconds since the epoch."""
     line: Line = dict(zip(REQUEST_FIELDS, item.values, strict=False))
-    if item.more:
-        line.update((name, value) for name, value in item.more.items() if name not in line)
-    line["time"] = datetime.fromtimestamp(line["time"], UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line["level"] = logging.getLevelName(item.level)
-    if bodies := line.get("prompt"):
-        line["prompt"] = _asked(bodies)
+    for name, value in (item.more or {}).items():
+        line.setdefault(name, value)
+    return _request_line(line) if line["event"] == "request" else line
+
+
+def _request_line(line: Line) -> Line:
+    if "prompt" in line:
+        line["prompt"] = _asked(line["prompt"])
     for name in FROM_CLIENT:
         if value := line.get(name):
             line[name] = redacted(value[:MOST_CONTENT])
@@ -81,8 +85,10 @@ def line_of(item: Item) -> Line:
     return line
 
 
-def _asked(bodies: Sequence[bytes]) -> str:
-    """What was asked of Ollama in one or more calls, as JSON, images left out."""
+def _asked(bodies: Sequence[bytes]) -> str | None:
+    """What was asked of Ollama in one or more calls, as JSON, images left out; None when nothing got so far."""
+    if not bodies:
+        return None
     asked = []
     for body in bodies:
         request = msgspec.json.decode(body)
@@ -108,7 +114,8 @@ _as_json = JSONRenderer(serializer=_serialised)
 
 
 def json_line(line: Line) -> str:
-    rendered = _as_json(None, "", line)
+    moment = datetime.fromtimestamp(line["time"], UTC).isoformat(timespec="milliseconds")
+    rendered = _as_json(None, "", {**line, "time": f"{moment.removesuffix('+00:00')}Z"})
     return rendered if isinstance(rendered, str) else rendered.decode()
 
 
@@ -118,7 +125,7 @@ def human_lines(colours: bool) -> Callable[[Line], str]:
 
     def render(line: Line) -> str:
         line = {name: _printable(value) for name, value in line.items() if value is not None}
-        line["time"] = _wall_clock(line["time"])
+        line["time"] = time.strftime("%H:%M:%S", time.localtime(line["time"]))
         if line["event"] == "request":
             return _human_request(line, colours)
         return events(None, "", {**line, "level": line["level"].lower()})
@@ -131,9 +138,8 @@ def _human_request(line: Line, colours: bool) -> str:
     level = f"{line['level']:<7}"
     if colours:
         level = f"{_COLOURS.get(line['level'], '')}{level}{_RESET}"
-    said = ("event", "time", "level", "method", "path", "status", "ended", "duration_ms")
     head = f"{line['time']} {level} {line['method']} {line['path']} {line['status']} {line['ended']} {line['duration_ms']} ms"
-    rest = " ".join(f"{name}={value}" for name, value in line.items() if name not in said)
+    rest = " ".join(f"{name}={value}" for name, value in line.items() if name not in _SAID_FIRST)
     return f"{head}  {_DIM}{rest}{_RESET}" if colours else f"{head}  {rest}"
 
 
@@ -144,7 +150,3 @@ def _printable(value: Any) -> Any:
     if isinstance(value, list):
         return [_printable(item) for item in value]
     return value
-
-
-def _wall_clock(moment: str) -> str:
-    return time.strftime("%H:%M:%S", datetime.fromisoformat(moment).astimezone().timetuple())
