@@ -13,6 +13,8 @@ from tornado_gateway.testing.behaviour import Behaviour, Rule, cut, error_line, 
 from tornado_gateway.testing.fake import FakeOllama
 from tornado_gateway.testing.ledger import ConnectionEntry, Ledger, LoadEntry, RequestEntry
 from tornado_gateway.testing.models import DEFAULT_MODELS, FakeModel
+from tornado_gateway.testing.process import OllamaProcess
+from tornado_gateway.testing.threaded import OllamaThread
 
 __all__ = [
     "DEFAULT_MODELS",
@@ -22,6 +24,8 @@ __all__ = [
     "FakeOllama",
     "Ledger",
     "LoadEntry",
+    "OllamaProcess",
+    "OllamaThread",
     "RequestEntry",
     "Rule",
     "cut",

@@ -110,8 +110,7 @@ def _limited(
         said = said[: limit - len(thoughts)]
         return _pieces(thoughts, said, ()), "length", limit
     spent = len(thoughts) + len(said)
-    reason = "stop"
-    kept = []
+    kept: list[dict[str, Any]] = []
     for call in calls:
         cost = _TOOL_CALL_TOKENS + tooluse.cost(call)
         if spent + cost - _CLOSING_TAG_TOKENS > limit:
@@ -121,7 +120,7 @@ def _limited(
         spent += cost
         if spent > limit:
             return _pieces(thoughts, said, kept), "length", limit
-    return _pieces(thoughts, said, kept), reason, spent + swallowed + (0 if swallowed else 1)
+    return _pieces(thoughts, said, kept), "stop", spent + swallowed + (0 if swallowed else 1)
 
 
 def _pieces(thoughts: Sequence[str], said: Sequence[str], calls: Sequence[dict[str, Any]]) -> tuple[Piece, ...]:

@@ -12,21 +12,24 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from tornado_gateway.testing.http import BadRequest, Request, RequestReader
 from tornado_gateway.testing.ledger import ConnectionEntry, Ledger, RequestEntry
 from tornado_gateway.testing.replies import Reply, Step
 
 Serve = Callable[[Request, RequestEntry], Reply | Callable[[], Coroutine[Any, Any, Reply]]]
+Control = Callable[[Request], Coroutine[Any, Any, Reply]]
+CONTROL = "/control/"
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class Connection(asyncio.Protocol):
     """`serve` gives the answer to a request, or a function whose coroutine gives it after waiting."""
 
-    def __init__(self, serve: Serve, ledger: Ledger, connections: set[Connection]) -> None:
+    def __init__(self, serve: Serve, ledger: Ledger, connections: set[Connection], control: Control | None = None) -> None:
         self._serve = serve
+        self._control = control
         self._ledger = ledger
         self._connections = connections
         self._reader = RequestReader()
@@ -40,8 +43,8 @@ class Connection(asyncio.Protocol):
         self._keep_alive = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # narrows the type
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio's, only of the same shape.
+        self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername") or ("", 0)
         self._entry = self._ledger.opened(f"{peer[0]}:{peer[1]}")
         self._connections.add(self)
@@ -64,6 +67,7 @@ class Connection(asyncio.Protocol):
             self._peer_left("rst")
         self._ledger.closed(self._entry, "server", "fin")
         self._over(answered=False)
+        self._ledger.changed()
 
     def pause_writing(self) -> None:
         self._writable = asyncio.get_running_loop().create_future()
@@ -123,6 +127,9 @@ class Connection(asyncio.Protocol):
         self.close()
 
     def _begin(self, request: Request) -> None:
+        if request.path.startswith(CONTROL) and self._control is not None:
+            self._command(request, self._control)
+            return
         entry = self._ledger.arrived(self._entry, request.method, request.path, request.headers, request.body)
         self._request = entry
         self._keep_alive = request.keep_alive
@@ -131,6 +138,13 @@ class Connection(asyncio.Protocol):
             self._deliver(outcome)
         else:
             self._task = asyncio.get_running_loop().create_task(self._wait_and_deliver(outcome))
+
+    def _command(self, request: Request, control: Control) -> None:
+        """A command is no traffic: neither it nor its connection stands in the ledger."""
+        self._ledger.hide(self._entry)
+        self._request = RequestEntry(0, 0, request.method, request.path, {}, b"", time.monotonic())
+        self._keep_alive = request.keep_alive
+        self._task = asyncio.get_running_loop().create_task(self._wait_and_deliver(lambda: control(request)))
 
     async def _wait_and_deliver(self, wait: Callable[[], Coroutine[Any, Any, Reply]]) -> None:
         reply = await wait()

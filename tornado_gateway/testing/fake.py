@@ -9,6 +9,7 @@ from typing import Self
 
 from tornado_gateway.testing.behaviour import Behaviour, Rule
 from tornado_gateway.testing.connection import Connection
+from tornado_gateway.testing.control import Control
 from tornado_gateway.testing.house import House
 from tornado_gateway.testing.ledger import Ledger
 from tornado_gateway.testing.models import DEFAULT_MODELS, FakeModel
@@ -38,10 +39,12 @@ class FakeOllama:
         cloud: bool = False,
         max_entries: int = 10_000,
         tls: ssl.SSLContext | None = None,
+        control: bool = False,
     ) -> None:
         """`num_parallel`: slots of each model, None for no bound (Ollama's own default is 1). `max_queue`: how many may wait for
         a load. `keep_alive`: seconds that a model stays loaded. `context_length`: the window, unless `num_ctx` is sent.
-        `cloud`: whether models of ollama.com are served. `max_entries`: the bound of the ledger."""
+        `cloud`: whether models of ollama.com are served. `max_entries`: the bound of the ledger.
+        `control`: whether `/control/` takes commands, which is for the program."""
         self.host = host
         self.port = port
         self.ledger = Ledger(max_entries)
@@ -53,6 +56,7 @@ class FakeOllama:
             self._house.add(model)
         self._routes = Routes(self._house)
         self._tls = tls
+        self._control = Control(self).obey if control else None
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
 
@@ -72,7 +76,7 @@ class FakeOllama:
         """Listen; after a `stop` on the same port as before."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self._routes.serve, self.ledger, self._connections),
+            lambda: Connection(self._routes.serve, self.ledger, self._connections, self._control),
             self.host, self.port, backlog=4096, reuse_address=True, ssl=self._tls,
         )  # fmt: skip
         self.port = self._server.sockets[0].getsockname()[1]

@@ -177,8 +177,17 @@ class Ledger:
         self.changed()
         return entry
 
+    def hide(self, entry: ConnectionEntry) -> None:
+        """Take a connection out of the account: it carries commands, not traffic."""
+        if entry.number:
+            entry.number = 0
+            self.connections.remove(entry)
+            self.connections_opened -= 1
+            self.open_connections -= 1
+            self.changed()
+
     def closed(self, entry: ConnectionEntry, by: Closer, how: Literal["fin", "rst"]) -> None:
-        if entry.closed_at is not None:
+        if entry.closed_at is not None or not entry.number:
             return
         entry.closed_at, entry.closed_by, entry.how = time.monotonic(), by, how
         self.connections_closed += 1
@@ -199,7 +208,7 @@ class Ledger:
         return entry
 
     def ended(self, entry: RequestEntry) -> None:
-        if entry.ended_at is None:
+        if entry.ended_at is None and entry.number:
             entry.ended_at = time.monotonic()
             self.in_flight -= 1
             self.changed()

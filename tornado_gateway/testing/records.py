@@ -171,11 +171,10 @@ def _token(text: str, logprob: float) -> dict[str, Any]:
 
 def _context(request: NativeRequest, answer: Answer) -> list[int]:
     """Token ids of prompt and answer: made up, but as many as were counted and the same every time."""
-    ids = [1, 4093, 198]
-    for piece in answer.pieces:
-        ids.append(
-            int.from_bytes(blake2b((piece.content or piece.thinking).encode("utf-8", "replace"), digest_size=2).digest())
-            % 49152
-        )
-    filler = [504 + index % 4096 for index in range(answer.prompt_tokens - 3)]
-    return [*request.context, *ids[:3], *filler, *ids[3:]] if not request.context else [*request.context, *filler, *ids[3:]]
+    start = request.context or [1, 4093, 198]
+    filler = [504 + index % 4096 for index in range(max(answer.prompt_tokens - len(start), 0))]
+    return [*start, *filler, *(_token_id(piece.content or piece.thinking) for piece in answer.pieces)]
+
+
+def _token_id(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=2).digest()) % 49152

@@ -148,10 +148,8 @@ def _framed(
     if framing == "both":
         length += "Content-Length: 5\r\n"
     head = _head(status, headers, content_type, length, behaviour, now)
-    count = 0
-    for pause, data, records in parts:
-        count += 1
-        size = b"zz" if framing == "bad_chunk" and count == 2 else b"%x" % len(data)
+    for index, (pause, data, records) in enumerate(parts):
+        size = b"zz" if framing == "bad_chunk" and index == 1 else b"%x" % len(data)
         framed = data if framing == "close" else size + b"\r\n" + data + b"\r\n"
         yield first + pause, head + framed, records
         head, first = b"", 0.0
@@ -214,8 +212,6 @@ def _dripped(steps: Iterator[Step], size: int, pause: float) -> Iterator[Step]:
 
 
 def _head(status: int, headers: str, content_type: str, length: str, behaviour: Behaviour, now: float) -> bytes:
-    if behaviour.headers is None and behaviour.end in {None, "keep"} and behaviour.framing != "close":
-        return _plain_head(status, headers, behaviour.content_type or content_type, length, int(now))
     extra = "".join(f"{name}: {value}\r\n" for name, value in (behaviour.headers or {}).items())
     if behaviour.framing == "close":
         extra += "Connection: close\r\n"

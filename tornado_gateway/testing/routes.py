@@ -20,6 +20,8 @@ from tornado_gateway.testing.replies import PLAIN, TEXT, Reply, body_reply, raw_
 from tornado_gateway.testing.showing import show
 
 _NOTHING = Behaviour()
+_CLOSING = Behaviour(headers={"Connection": "close"})
+"""Said to a client that asked for it, as Go's server does."""
 
 
 class Routes:
@@ -31,15 +33,16 @@ class Routes:
 
     def serve(self, request: Request, entry: RequestEntry) -> Outcome:
         """The reply, or a function whose coroutine waits for it."""
+        plain = _NOTHING if request.keep_alive else _CLOSING
         if refused_at_the_door(request):
-            return body_reply(403, b"", _NOTHING, time.time(), content_type="")
+            return body_reply(403, b"", plain, time.time(), content_type="")
         asked, refusal = _read(request)
-        behaviour = self._behaviour(request, asked)
+        behaviour = self._behaviour(request, asked).over(plain)
         scripted = _scripted(request, behaviour)
         if scripted is not None:
             return scripted
         if request.method not in ROUTES.get(request.path, ()):
-            return _misdirected(request)
+            return _misdirected(request, plain)
         try:
             if refusal is not None:
                 raise refusal
@@ -106,17 +109,17 @@ def _scripted(request: Request, behaviour: Behaviour) -> Reply | None:
     return body_reply(behaviour.status, body, behaviour, time.time(), head_only=request.method == "HEAD")
 
 
-def _misdirected(request: Request) -> Reply:
+def _misdirected(request: Request, plain: Behaviour) -> Reply:
     """No such route, or not with this method; a slash too many is redirected."""
     now = time.time()
     bare = request.path.rstrip("/")
     allowed = ROUTES.get(request.path)
     if allowed is not None:
         headers = f"Allow: {', '.join(allowed)}\r\n"
-        return body_reply(405, b"405 method not allowed", _NOTHING, now, content_type=PLAIN, headers=headers)
+        return body_reply(405, b"405 method not allowed", plain, now, content_type=PLAIN, headers=headers)
     if bare and request.method in ROUTES.get(bare, ()):
         status = 301 if request.method == "GET" else 307
         headers = f"Location: {bare}\r\n"
         body = f'<a href="{bare}">Moved Permanently</a>.\n\n'.encode() if status == 301 else b""
-        return body_reply(status, body, _NOTHING, now, content_type="text/html; charset=utf-8" if body else "", headers=headers)
-    return body_reply(404, b"404 page not found", _NOTHING, now, content_type=PLAIN)
+        return body_reply(status, body, plain, now, content_type="text/html; charset=utf-8" if body else "", headers=headers)
+    return body_reply(404, b"404 page not found", plain, now, content_type=PLAIN)

@@ -56,7 +56,7 @@ _WHO = re.compile(r"\b(?:who|what) are you\b|\byour name\b|\bwhich model\b", re.
 
 def reply(request: NativeRequest, model: FakeModel, key: str) -> str:
     """What the model says to a chat."""
-    last = request.messages[-1] if request.messages else {"role": "user", "content": ""}
+    last: Mapping[str, Any] = request.messages[-1]
     if last["role"] == "tool":
         return _about_results(request.messages)
     images = last.get("images", ())

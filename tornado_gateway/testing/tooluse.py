@@ -12,7 +12,51 @@ from tornado_gateway.testing.gojson import encode
 
 _WORD = re.compile(r"[^\W_]+")
 _DULL = frozenset(
-    ["a", "an", "and", "are", "as", "at", "by", "call", "do", "for", "from", "function", "get", "give", "how", "i", "in", "is", "it", "me", "of", "on", "or", "please", "set", "tell", "that", "the", "this", "to", "tool", "use", "using", "what", "whats", "when", "where", "which", "who", "will", "with", "you", "your"]
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "by",
+        "call",
+        "do",
+        "for",
+        "from",
+        "function",
+        "get",
+        "give",
+        "how",
+        "i",
+        "in",
+        "is",
+        "it",
+        "me",
+        "of",
+        "on",
+        "or",
+        "please",
+        "set",
+        "tell",
+        "that",
+        "the",
+        "this",
+        "to",
+        "tool",
+        "use",
+        "using",
+        "what",
+        "whats",
+        "when",
+        "where",
+        "which",
+        "who",
+        "will",
+        "with",
+        "you",
+        "your",
+    ]
 )
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _MAX_CALLS = 8
