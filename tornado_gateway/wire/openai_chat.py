@@ -6,7 +6,7 @@ The parts have modules of their own: fields, messages, images, tools, schemas, t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ import msgspec
 from tornado_gateway.errors import InvalidRequest, UnsupportedValue
 from tornado_gateway.wire.decode import check_range, given_fields, required, whole_number
 from tornado_gateway.wire.dialect import Encoder, Limits, ModelFacts, Plan, Policy, Stamp
+from tornado_gateway.wire.ignored import ignored_fields
 from tornado_gateway.wire.ollama import NativeCall
 from tornado_gateway.wire.openai_chat_encode import Answer, StreamEncoder, WholeEncoder
 from tornado_gateway.wire.openai_chat_fields import IGNORED_FIELDS, KNOWN_FIELDS, ChatMessage, ChatRequest, read_chat_request
@@ -48,8 +49,7 @@ class OpenAIChat:
         toolbox = read_toolbox(request, limits, budget)
         constraint, unused_format = output_format(request, toolbox, budget)
         num_predict, unused_bounds = _token_bound(request)
-        ignored = [name for name in given if name not in KNOWN_FIELDS]
-        ignored += [*_without_effect(request), *toolbox.ignored, *unused_format, *unused_bounds]
+        ignored = [*_without_effect(request), *toolbox.ignored, *unused_format, *unused_bounds]
         return ChatCall(
             request=request,
             conversation=native_messages(turns),
@@ -124,7 +124,7 @@ class ChatCall:
             for index, body in enumerate(bodies)
         ]
         ignored = [*self.ignored, *options.ignored, *unused_keep_alive, *unused_think]
-        return Plan(tuple(calls), self._encoder(facts), self._in_order(ignored))
+        return Plan(tuple(calls), self._encoder(facts), ignored_fields(self.given, KNOWN_FIELDS, ignored))
 
     def _native(self, model: str, options: dict[str, Any], keep_alive: Any, think: Any) -> dict[str, Any]:
         """The request in fixed order; parts that are None, or without content, are not sent."""
@@ -163,10 +163,6 @@ class ChatCall:
         reading = Reading(spoken, forced=box.forced, one_call=box.one_call, legacy=box.legacy)
         answer = Answer(self.model, facts.digest, self.choices, reading, include_usage=usage)
         return partial(StreamEncoder if self.stream else WholeEncoder, answer)
-
-    def _in_order(self, ignored: Sequence[str]) -> tuple[str, ...]:
-        order = {name: place for place, name in enumerate(self.given)}
-        return tuple(sorted(dict.fromkeys(ignored), key=lambda name: order.get(name.partition(".")[0], len(order))))
 
 
 def _check(request: ChatRequest, limits: Limits) -> list[ChatMessage]:

@@ -208,17 +208,17 @@ class _StreamedChoice:
             deltas.append({"content": piece.content})
             self._has_text = True
         if piece.calls:
-            deltas.append(self._called(piece.calls))
+            first = self._turn.calls - len(piece.calls)
+            called = (
+                {"function_call": _function(piece.calls[0])} if self._legacy else {"tool_calls": _calls(piece.calls, first)}
+            )
+            # OpenAI says in an answer's first chunk that there is no text beside the call.
+            deltas.append(called if self._has_role or deltas else {"content": None, **called})
         ends_in_text = piece.finish is not None and not self._turn.calls
         if ends_in_text and (not self._has_text or (self._logprobs and not deltas)):
             # An answer without text has the empty text, and so has its stream; what is left of logprobs needs a place.
             deltas.append({"content": ""})
         return deltas
-
-    def _called(self, calls: Sequence[Call]) -> dict[str, Any]:
-        first = self._turn.calls - len(calls)
-        delta = {"function_call": _function(calls[0])} if self._legacy else {"tool_calls": _calls(calls, first)}
-        return delta if self._has_role else {"content": None, **delta}
 
     def _chunk(self, delta: dict[str, Any], finish: FinishReason | None = None) -> bytes:
         if not self._has_role:
