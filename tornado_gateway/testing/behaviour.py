@@ -83,14 +83,15 @@ class Behaviour:
 
     def over(self, default: Behaviour) -> Behaviour:
         """This behaviour, with the default's value wherever nothing is said here."""
-        if default == _NOTHING:
+        if default is NOTHING:
             return self
         mine = {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
         return Behaviour(**{**{name: getattr(default, name) for name in _NAMES}, **mine})
 
 
 _NAMES = tuple(item.name for item in fields(Behaviour))
-_NOTHING = Behaviour()
+NOTHING = Behaviour()
+"""A healthy Ollama."""
 
 
 def say(text: str, **more: Any) -> Behaviour:

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, cast
 
+from tornado_gateway.testing.framing import Step
 from tornado_gateway.testing.http import BadRequest, Request, RequestReader
 from tornado_gateway.testing.ledger import ConnectionEntry, Ledger, RequestEntry
-from tornado_gateway.testing.replies import Reply, Step
+from tornado_gateway.testing.replies import Reply
 
 Serve = Callable[[Request, RequestEntry], Reply | Callable[[], Coroutine[Any, Any, Reply]]]
 Control = Callable[[Request], Coroutine[Any, Any, Reply]]

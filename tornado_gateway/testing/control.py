@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from tornado_gateway.testing.behaviour import Behaviour, Rule
+from tornado_gateway.testing.behaviour import NOTHING, Behaviour, Rule
 from tornado_gateway.testing.http import Request
 from tornado_gateway.testing.ledger import Ledger
 from tornado_gateway.testing.models import FakeModel
@@ -69,7 +69,7 @@ class Control:
             answer, status = {"error": f"{type(error).__name__}: {error}"}, 400
         except TimeoutError as error:
             answer, status = {"error": str(error)}, 408
-        return body_reply(status, msgspec.json.encode(answer), Behaviour(), time.time())
+        return body_reply(status, msgspec.json.encode(answer), NOTHING, time.time())
 
     async def _done(self, command: str, value: Any, target: str) -> Any:
         ollama = self._ollama

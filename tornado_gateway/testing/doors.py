@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from tornado_gateway.testing.http import Request
@@ -28,6 +29,7 @@ def refused_at_the_door(request: Request) -> bool:
     return not _host_allowed(request.headers.get("host", "")) or not _origin_allowed(request.headers)
 
 
+@lru_cache(maxsize=256)
 def _host_allowed(host: str) -> bool:
     name = (urlsplit(f"//{host}").hostname or "").lower()
     if not name or name in {"localhost", socket.gethostname().lower()} or name.endswith(_LOCAL_SUFFIXES):

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Iterable
 from typing import Self
 
-from tornado_gateway.testing.behaviour import Behaviour, Rule
+from tornado_gateway.testing.behaviour import NOTHING, Behaviour, Rule
 from tornado_gateway.testing.connection import Connection
 from tornado_gateway.testing.control import Control
 from tornado_gateway.testing.house import House
@@ -50,7 +50,7 @@ class FakeOllama:
         self.ledger = Ledger(max_entries)
         runners = Runners(self.ledger, num_parallel, max_queue, keep_alive)
         self._house = House(
-            self.ledger, runners, defaults=defaults or Behaviour(), version=version, context_length=context_length, cloud=cloud
+            self.ledger, runners, defaults=defaults or NOTHING, version=version, context_length=context_length, cloud=cloud
         )
         for model in models:
             self._house.add(model)

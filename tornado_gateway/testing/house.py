@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tornado_gateway.testing.behaviour import Behaviour, Script
+from tornado_gateway.testing.behaviour import NOTHING, Behaviour, Script
 from tornado_gateway.testing.ledger import Ledger
 from tornado_gateway.testing.models import FakeModel, canonical_name, is_cloud
 from tornado_gateway.testing.refusals import CLOUD_OFF, Refusal, unknown_model
@@ -19,7 +19,7 @@ class House:
     runners: Runners
     script: Script = field(default_factory=Script)
     models: dict[str, FakeModel] = field(default_factory=dict)
-    defaults: Behaviour = field(default_factory=Behaviour)
+    defaults: Behaviour = NOTHING
     version: str = "0.33.0"
     context_length: int = 4096
     cloud: bool = False

@@ -51,6 +51,12 @@ def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
+@lru_cache(maxsize=8192)
+def _usual(content: str) -> bytes:
+    """The rest of a chat's usual record, spelled out and kept: it is written once a token."""
+    return b'"message":{"role":"assistant","content":' + encode(content) + b'},"done":false}\n'
+
+
 class Scribe:
     """Writes the records of one answer. `arrived` and `loaded_in` are nanoseconds for the numbers of the last record."""
 
@@ -75,9 +81,7 @@ class Scribe:
         if self._first_record is None:
             self._first_record = time.monotonic_ns()
         if self._chat and not piece.thinking and not piece.tool_calls and not self._request.logprobs:
-            # The usual record, spelled out: it is written once a token.
-            content = encode(piece.content)
-            return self._head() + b'"message":{"role":"assistant","content":' + content + b'},"done":false}\n'
+            return self._head() + _usual(piece.content)
         record = self._said(piece.content, piece.thinking, piece.tool_calls) | {"done": False}
         if self._request.logprobs and not piece.tool_calls:
             record["logprobs"] = [_logprob(piece.content or piece.thinking, self._request.top_logprobs)]

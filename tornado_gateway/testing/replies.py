@@ -1,19 +1,13 @@
-"""Answers to bytes: framing, pace and every way to get them wrong. Pure generators, one laid over the other.
-
-A *step* is a pause in seconds, bytes to write, and how many records those complete.
-"""
+"""Answers to steps: pace, and where the bytes are cut. Pure generators, one laid over the other."""
 
 from __future__ import annotations
 
-import email.utils
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
-from http import HTTPStatus
+from itertools import islice
 
-from tornado_gateway.testing.behaviour import Behaviour, End
-
-Step = tuple[float, bytes, int]
+from tornado_gateway.testing.behaviour import Behaviour, End, Framing
+from tornado_gateway.testing.framing import UNENDED, Head, Step, framed
 
 JSON = "application/json; charset=utf-8"
 NDJSON = "application/x-ndjson"
@@ -28,6 +22,7 @@ class Reply:
     """What is to be sent, and what becomes of the connection then."""
 
     status: int
+    """0: the bytes are not ours to say."""
     steps: Iterator[Step]
     end: End = "keep"
     whole: bool = True
@@ -46,13 +41,12 @@ def body_reply(
     headers: str = "",
     head_only: bool = False,
 ) -> Reply:
-    """An answer that is one body."""
+    """An answer that is one body. `headers` are whole lines."""
+    head = _head(status, content_type, headers, behaviour, now)
     if head_only:
-        head = _head(status, headers, content_type, f"Content-Length: {len(body)}\r\n", behaviour, now)
-        return Reply(status, iter([(behaviour.first_byte_seconds or 0.0, head, 0)]))
-    if behaviour.framing is None and len(body) <= _UNCHUNKED_BYTES and not behaviour.chunk_bytes:
-        behaviour = _with_framing(behaviour, "length")
-    return _reply(status, headers, content_type, iter([(0.0, body, 1)]), behaviour, now)
+        return Reply(status, iter([(behaviour.first_byte_seconds or 0.0, head.bytes(f"Content-Length: {len(body)}\r\n"), 0)]))
+    small = len(body) <= _UNCHUNKED_BYTES and not behaviour.chunk_bytes
+    return _reply(head, iter([(0.0, body, 1)]), behaviour, "length" if small else "chunked")
 
 
 def stream_reply(
@@ -61,7 +55,7 @@ def stream_reply(
     """An answer of many records, each flushed by itself and paced."""
     pause = 1 / behaviour.tokens_per_second if behaviour.tokens_per_second else 0.0
     steps = ((pause if index else 0.0, part, 1) for index, part in enumerate(parts))
-    return _reply(status, "", content_type, steps, behaviour, now)
+    return _reply(_head(status, content_type, "", behaviour, now), steps, behaviour, "chunked")
 
 
 def raw_reply(behaviour: Behaviour) -> Reply:
@@ -70,27 +64,28 @@ def raw_reply(behaviour: Behaviour) -> Reply:
     return Reply(0, _written(steps, behaviour), behaviour.end or "close", whole=False)
 
 
-def _with_framing(behaviour: Behaviour, framing: str) -> Behaviour:
-    return Behaviour(framing=framing).over(behaviour)  # type: ignore[arg-type]  # the caller's word is one of Framing's
+def _head(status: int, content_type: str, headers: str, behaviour: Behaviour, now: float) -> Head:
+    if behaviour.headers:
+        headers += "".join(f"{name}: {value}\r\n" for name, value in behaviour.headers.items())
+    if behaviour.framing == "close":
+        headers += "Connection: close\r\n"
+    return Head(status, behaviour.content_type or content_type, headers, now)
 
 
-def _reply(status: int, headers: str, content_type: str, parts: Iterator[Step], behaviour: Behaviour, now: float) -> Reply:
+def _reply(head: Head, parts: Iterator[Step], behaviour: Behaviour, usual: Framing) -> Reply:
+    framing = behaviour.framing or usual
     stop = behaviour.stop_after_records
     if stop is not None:
-        parts = (step for _, step in zip(range(stop), parts, strict=False))
+        parts = islice(parts, stop)
     parts = _rechunked(parts, behaviour)
-    steps = _framed(status, headers, content_type, parts, behaviour, now)
+    steps = framed(head, parts, framing, behaviour.first_byte_seconds or 0.0, ended=stop is None)
     if behaviour.trailing is not None:
         steps = _followed(steps, behaviour.trailing)
     if behaviour.stop_after_bytes is not None:
         steps = _limited(steps, behaviour.stop_after_bytes)
-    stopped = (
-        stop is not None
-        or behaviour.stop_after_bytes is not None
-        or behaviour.framing in {"too_long", "unterminated", "bad_chunk"}
-    )
-    end: End = behaviour.end or ("close" if stopped or behaviour.framing == "close" else "keep")
-    return Reply(status, _written(steps, behaviour), end, whole=not stopped)
+    stopped = stop is not None or behaviour.stop_after_bytes is not None or framing in UNENDED
+    end = behaviour.end or ("close" if stopped or framing == "close" else "keep")
+    return Reply(head.status, _written(steps, behaviour), end, whole=not stopped)
 
 
 def _rechunked(parts: Iterator[Step], behaviour: Behaviour) -> Iterator[Step]:
@@ -125,58 +120,26 @@ def _merged(parts: Iterator[Step], each: int) -> Iterator[Step]:
 
 
 def _recut(parts: Iterator[Step], size: int) -> Iterator[Step]:
-    rest = b""
+    """Chunks of one size; a record counts with the chunk that holds its last byte."""
+    rest, waiting, silence = b"", 0, 0.0
     for pause, data, records in parts:
-        rest += data
+        rest, waiting, silence = rest + data, waiting + records, silence + pause
         while len(rest) >= size:
-            yield pause, rest[:size], records
-            rest, pause, records = rest[size:], 0.0, 0
+            chunk, rest = rest[:size], rest[size:]
+            yield silence, chunk, 0 if rest else waiting
+            silence, waiting = 0.0, waiting if rest else 0
     if rest:
-        yield 0.0, rest, 0
-
-
-def _framed(
-    status: int, headers: str, content_type: str, parts: Iterator[Step], behaviour: Behaviour, now: float
-) -> Iterator[Step]:
-    """Head and body. The head goes out with the first part, as in Ollama: nothing is sent before there is something to say."""
-    framing = behaviour.framing or "chunked"
-    first = behaviour.first_byte_seconds or 0.0
-    if framing in {"length", "too_long", "too_short"}:
-        yield from _with_length(status, headers, content_type, list(parts), behaviour, now)
-        return
-    length = "" if framing == "close" else "Transfer-Encoding: chunked\r\n"
-    if framing == "both":
-        length += "Content-Length: 5\r\n"
-    head = _head(status, headers, content_type, length, behaviour, now)
-    for index, (pause, data, records) in enumerate(parts):
-        size = b"zz" if framing == "bad_chunk" and index == 1 else b"%x" % len(data)
-        framed = data if framing == "close" else size + b"\r\n" + data + b"\r\n"
-        yield first + pause, head + framed, records
-        head, first = b"", 0.0
-    if framing in {"chunked", "both"} and behaviour.stop_after_records is None:
-        head += b"0\r\n\r\n"
-    if head:
-        yield first, head, 0
-
-
-def _with_length(
-    status: int, headers: str, content_type: str, parts: list[Step], behaviour: Behaviour, now: float
-) -> Iterator[Step]:
-    body = b"".join(data for _, data, _ in parts)
-    length = len(body) + {"too_long": 100, "too_short": -min(10, len(body))}.get(behaviour.framing or "", 0)
-    head = _head(status, headers, content_type, f"Content-Length: {length}\r\n", behaviour, now)
-    first = behaviour.first_byte_seconds or 0.0
-    if len(parts) <= 1:
-        yield first, head + body, len(parts)
-        return
-    for pause, data, records in parts:
-        yield first + pause, head + data, records
-        head, first = b"", 0.0
+        yield silence, rest, waiting
 
 
 def _followed(steps: Iterator[Step], trailing: bytes) -> Iterator[Step]:
-    yield from steps
-    yield 0.0, trailing, 0
+    """In the same write as the answer's last bytes, so that no reader can take one without the other."""
+    held = (0.0, b"", 0)
+    for index, step in enumerate(steps):
+        if index:
+            yield held
+        held = step
+    yield held[0], held[1] + trailing, held[2]
 
 
 def _limited(steps: Iterator[Step], most: int) -> Iterator[Step]:
@@ -195,7 +158,8 @@ def _written(steps: Iterator[Step], behaviour: Behaviour) -> Iterator[Step]:
     """How the bytes are handed to the socket: all at once, record by record, or in drops."""
     if behaviour.burst:
         taken = list(steps)
-        return iter([(taken[0][0] if taken else 0.0, b"".join(s[1] for s in taken), sum(s[2] for s in taken))])
+        pause = taken[0][0] if taken else 0.0
+        return iter([(pause, b"".join(step[1] for step in taken), sum(step[2] for step in taken))])
     if behaviour.write_bytes:
         return _dripped(steps, behaviour.write_bytes, behaviour.write_seconds or 0.0)
     return steps
@@ -209,21 +173,3 @@ def _dripped(steps: Iterator[Step], size: int, pause: float) -> Iterator[Step]:
             last = start + size >= len(data)
             yield wait, data[start : start + size], records if last else 0
             wait = pause
-
-
-def _head(status: int, headers: str, content_type: str, length: str, behaviour: Behaviour, now: float) -> bytes:
-    extra = "".join(f"{name}: {value}\r\n" for name, value in (behaviour.headers or {}).items())
-    if behaviour.framing == "close":
-        extra += "Connection: close\r\n"
-    return _plain_head(status, headers + extra, behaviour.content_type or content_type, length, int(now))
-
-
-@lru_cache(maxsize=256)
-def _plain_head(status: int, headers: str, content_type: str, length: str, now: int) -> bytes:
-    try:
-        phrase = HTTPStatus(status).phrase
-    except ValueError:
-        phrase = f"status code {status}"
-    type_line = f"Content-Type: {content_type}\r\n" if content_type else ""
-    date = email.utils.formatdate(now, usegmt=True)
-    return f"HTTP/1.1 {status} {phrase}\r\n{headers}{type_line}Date: {date}\r\n{length}\r\n".encode("latin-1", "replace")

@@ -8,7 +8,7 @@ from typing import cast
 
 from tornado_gateway.testing import models, native
 from tornado_gateway.testing.asking import Asker, Outcome, refused
-from tornado_gateway.testing.behaviour import Behaviour
+from tornado_gateway.testing.behaviour import NOTHING, Behaviour
 from tornado_gateway.testing.doors import ROUTES, refused_at_the_door
 from tornado_gateway.testing.gojson import encode
 from tornado_gateway.testing.house import House
@@ -19,7 +19,6 @@ from tornado_gateway.testing.refusals import CLOUD_DETAILS_OFF, RUNNER_DIED, Ref
 from tornado_gateway.testing.replies import PLAIN, TEXT, Reply, body_reply, raw_reply
 from tornado_gateway.testing.showing import show
 
-_NOTHING = Behaviour()
 _CLOSING = Behaviour(headers={"Connection": "close"})
 """Said to a client that asked for it, as Go's server does."""
 
@@ -33,7 +32,7 @@ class Routes:
 
     def serve(self, request: Request, entry: RequestEntry) -> Outcome:
         """The reply, or a function whose coroutine waits for it."""
-        plain = _NOTHING if request.keep_alive else _CLOSING
+        plain = NOTHING if request.keep_alive else _CLOSING
         if refused_at_the_door(request):
             return body_reply(403, b"", plain, time.time(), content_type="")
         asked, refusal = _read(request)
@@ -56,7 +55,7 @@ class Routes:
         """Defaults are for models: lists answer at once unless a rule names their path."""
         told = self._house.script.take(request.path, asked) if len(self._house.script) else None
         if request.path not in INFERENCE:
-            return told or _NOTHING
+            return told or NOTHING
         return told.over(self._house.defaults) if told is not None else self._house.defaults
 
     def _listing(self, request: Request, behaviour: Behaviour) -> Reply:

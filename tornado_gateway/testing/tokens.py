@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from tornado_gateway.testing.gojson import encode
@@ -14,10 +15,11 @@ _PER_PROMPT = 3
 _PER_TOOL = 24
 
 
-def pieces(text: str) -> list[str]:
+@lru_cache(maxsize=256)
+def pieces(text: str) -> tuple[str, ...]:
     """The pieces; joined they are the text again."""
     found = _PIECE.findall(text)
-    return found if sum(map(len, found)) == len(text) else list(text)
+    return tuple(found if sum(map(len, found)) == len(text) else text)
 
 
 def count(text: str) -> int:
