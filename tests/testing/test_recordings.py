@@ -12,7 +12,7 @@ from tornado_gateway.testing import Behaviour, FakeModel, FakeOllama
 
 RECORDINGS = Path(__file__).parents[1] / "transcripts"
 DIGEST = "fd5f44c0b5aff6453726119fc560d73a8a995a55b4a49804bc24b1969ecf1794"
-SMOLLM = {
+SMOLLM: dict[str, Any] = {
     "parameter_size": "134.52M",
     "quantization_level": "Q4_1",
     "size": 98362745,
@@ -54,7 +54,7 @@ TOLD = {
 SEPARATE = {"chat-cut-by-client"}
 COUNTED = {
     "chat-once", "chat-stream-warm", "chat-length", "chat-stop-sequence", "chat-unknown-option", "chat-content-null", "embed",
-    "chat-context-truncated", "chat-logprobs", "chat-think", "generate-once", "generate-raw", "embed-too-long-truncated",
+    "chat-context-truncated", "chat-logprobs", "generate-once", "generate-raw", "embed-too-long-truncated",
 }  # fmt: skip
 """Recordings whose prompt's tokens the simulation counts exactly."""
 
