@@ -161,7 +161,7 @@ def _upstream_options(settings: Settings) -> UpstreamOptions:
     upstream = settings.upstream
     return UpstreamOptions(
         url=upstream.url,
-        headers=dict(upstream.headers),
+        headers={name: value.get_secret_value() for name, value in upstream.headers.items()},
         connect_seconds=upstream.connect_seconds,
         first_byte_seconds=upstream.first_byte_seconds,
         idle_seconds=upstream.idle_seconds,

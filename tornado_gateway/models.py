@@ -87,9 +87,9 @@ class Catalog:
             self._facts[key] = ModelFacts(
                 name=model.name,
                 digest=model.digest,
-                capabilities=frozenset(shown.capabilities) if shown.capabilities else None,
-                stop=tuple(shown.stop),
-                families=tuple(model.families),
+                capabilities=shown.capabilities,
+                stop=shown.stop,
+                families=shown.families or model.families,
             )
         return self._facts[key]
 

@@ -96,7 +96,7 @@ class _Server:
         sockets = bind_sockets(server.port, server.host, backlog=_BACKLOG)
         try:
             async with Gateway(self._settings, announce=self._announce) as gateway:
-                listener = _listener(gateway, self._settings, tls)
+                listener = listener_for(gateway, self._settings, tls)
                 self._take_signals(gateway, tls)
                 listener.listen_at(sockets)
                 await self._say_ready(gateway, sockets, tls)
@@ -168,7 +168,8 @@ class _Server:
         await listener.close_all_connections()
 
 
-def _listener(gateway: Gateway, settings: Settings, tls: ssl.SSLContext | None) -> Listener:
+def listener_for(gateway: Gateway, settings: Settings, tls: ssl.SSLContext | None) -> Listener:
+    """The listener of a gateway, with the bounds of its settings; it listens at nothing yet."""
     server = settings.server
     most = _connection_limit(server.max_connections)
     return Listener(

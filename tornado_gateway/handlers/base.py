@@ -7,18 +7,15 @@ cancels the request; `finished` is told once, at the end, however it ended.
 from __future__ import annotations
 
 import asyncio
-import re
-import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 
-from tornado_gateway.context import Context, Ended, Outcome, learn
+from tornado_gateway.context import Ended, learn
 from tornado_gateway.errors import (
     GatewayError,
     InternalError,
@@ -28,20 +25,12 @@ from tornado_gateway.errors import (
     ShuttingDown,
 )
 from tornado_gateway.exchange import Tally
-from tornado_gateway.handlers import gate
+from tornado_gateway.handlers import facts, gate
 from tornado_gateway.handlers.linger import linger
 from tornado_gateway.handlers.reply import ReaderStalled, Reply
 from tornado_gateway.handlers.services import Services
 from tornado_gateway.log import get_logger
 
-UPSTREAM_FAILURES = frozenset(
-    {"upstream_error", "upstream_closed", "upstream_invalid_response", "upstream_unavailable", "overloaded", "upstream_timeout"}
-)
-"""Codes that say that Ollama failed."""
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_IGNORED_NAME = re.compile(r"[^A-Za-z0-9_.]")
-_MAX_IGNORED = 20
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _DROPPED_BYTES = 256 * 1024 * 1024
 
@@ -89,9 +78,9 @@ class GatewayHandler(RequestHandler):
         """Before the body is read: who asks, and is the head good?"""
         services, request = self._services, self.request
         self._connection = cast(HTTP1Connection, request.connection)
-        self._socket = cast(int, self._connection.stream.fileno())
+        self._socket = self._connection.stream.socket.fileno()
         self.tally = Tally()
-        self.context = self._new_context()
+        self.context = facts.new_context(request, services.new_id)
         self.reply = Reply(
             self._connection, services.rules.write_stall_seconds, self.reply_headers, head_only=request.method == "HEAD"
         )
@@ -152,7 +141,7 @@ class GatewayHandler(RequestHandler):
         if rules.hosts is not None:
             gate.check_host(headers.get("Host"), rules.hosts)
         if gate.check_origin(headers.get("Origin"), rules.cors_origins):
-            self.context.response_headers.update(_cors(headers["Origin"]))
+            self.context.response_headers.update(facts.cors_headers(headers["Origin"]))
         gate.check_single([name.lower() for name in set(headers) if len(headers.get_list(name)) > 1])
         if request.version != "HTTP/1.1" and "Transfer-Encoding" in headers:
             raise InvalidRequest("HTTP/1.0 has no Transfer-Encoding.")
@@ -178,7 +167,7 @@ class GatewayHandler(RequestHandler):
         if self._refusal is not None:
             raise self._refusal
         if self._preflight():
-            self.reply.whole("", b"", status=204, headers=_preflight_headers(self.access))
+            self.reply.whole("", b"", status=204, headers=facts.preflight_headers(self.access.methods))
         else:
             body = b"".join(self._chunks)
             self._chunks.clear()
@@ -192,7 +181,7 @@ class GatewayHandler(RequestHandler):
     async def _refuse_unread(self, error: GatewayError) -> None:
         """Refuse with what the client still sends unread."""
         await self.reply.last_error(error, self._status(error))
-        await self._conclude(_ended(error), error)
+        await self._conclude(facts.ended_by(error), error)
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a part of the request, so that whatever comes of it the client is told honestly and the request ends once."""
@@ -233,11 +222,11 @@ class GatewayHandler(RequestHandler):
             self.reply.error(error, self._status(error))
         elif not self.reply.ended:
             await self.reply.break_off(error)
-        await self._conclude(_ended(error), error)
+        await self._conclude(facts.ended_by(error), error)
 
     def _status(self, error: GatewayError) -> int:
         instead = self._services.rules.upstream_failure_status
-        return instead if instead is not None and error.code in UPSTREAM_FAILURES else error.status
+        return instead if instead is not None and error.code in facts.UPSTREAM_FAILURES else error.status
 
     async def _conclude(self, ended: Ended, error: GatewayError | None = None, code: str | None = None) -> None:
         """The end, once: the watch ends, the plugins are told."""
@@ -245,25 +234,13 @@ class GatewayHandler(RequestHandler):
             return
         self._concluded = True
         self._services.presence.forget(self._socket, self._gone)
+        status = self.reply.status or (None if error is None else self._status(error))
+        code = code if error is None else error.code
+        outcome = facts.outcome(self.context, self.tally, ended, status, code, self.reply.bytes_out)
         try:
-            await self._services.hooks.finished(self.context, self._outcome(ended, error, code))
+            await self._services.hooks.finished(self.context, outcome)
         finally:
             self._services.end(self)
-
-    def _outcome(self, ended: Ended, error: GatewayError | None, code: str | None) -> Outcome:
-        tally, now, began = self.tally, time.monotonic(), self.context.clock
-        left = 499 if ended == "client_left" else 500
-        return Outcome(
-            ended=ended,
-            status=self.reply.status or (self._status(error) if error is not None else left),
-            error=code if error is None else error.code,
-            duration_ms=(now - began) * 1000,
-            queue_ms=None if tally.queue_seconds is None else tally.queue_seconds * 1000,
-            first_byte_ms=None if tally.first_byte is None else (tally.first_byte - began) * 1000,
-            usage=tally.usage,
-            dispatched=tally.dispatched,
-            bytes_out=self.reply.bytes_out,
-        )
 
     def _gone(self) -> None:
         self._end_early("client_left")
@@ -288,25 +265,12 @@ class GatewayHandler(RequestHandler):
         headers = self.request.headers
         return "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip() != "0"
 
-    def _new_context(self) -> Context:
-        request = self.request
-        asked_id = request.headers.get("X-Request-Id", "")
-        return Context(
-            id=asked_id if _REQUEST_ID.fullmatch(asked_id) else self._services.new_id(),
-            arrived=time.time(),
-            clock=time.monotonic(),
-            client=request.remote_ip or "",
-            method=request.method or "",
-            path=request.path,
-            headers=MappingProxyType({name.lower(): value for name, value in request.headers.items()}),
-        )
-
     def reply_headers(self) -> dict[str, str]:
         """What goes out with every head. Asked for once, when the head is written."""
         context = self.context
         headers = {"X-Request-Id": context.id, **context.response_headers}
         if context.ignored:
-            headers["X-Ignored-Params"] = ",".join(_IGNORED_NAME.sub("_", name)[:64] for name in context.ignored[:_MAX_IGNORED])
+            headers["X-Ignored-Params"] = facts.ignored_names(context.ignored)
         if self._services.draining:
             headers["Connection"] = "close"
         return headers
@@ -319,26 +283,6 @@ class GatewayHandler(RequestHandler):
         Reply(cast(HTTP1Connection, self.request.connection), 1, dict, head_only=False).error(error, error.status)
         self._finished = True
 
-    def log_exception(self, *_: Any) -> None:
-        """Nothing: `_guarded` has logged it."""
-
-
-def _ended(error: GatewayError) -> Ended:
-    if error.code in UPSTREAM_FAILURES:
-        return "upstream_failed"
-    if isinstance(error, ShuttingDown):
-        return "shutdown"
-    return "refused" if error.status < 500 else "failed"
-
-
-def _cors(origin: str) -> dict[str, str]:
-    exposed = "X-Request-Id, X-Cache, X-Ignored-Params, X-Should-Retry, Retry-After, Server-Timing, X-RateLimit-Limit-Requests"
-    return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": exposed}
-
-
-def _preflight_headers(access: Access) -> dict[str, str]:
-    return {
-        "Access-Control-Allow-Methods": ", ".join(sorted(access.methods)),
-        "Access-Control-Allow-Headers": "Authorization, Content-Type, Cache-Control, X-Request-Id, api-key, x-api-key, *",
-        "Access-Control-Max-Age": "600",
-    }
+    def log_exception(self, *exc_info: Any) -> None:
+        """What escapes the net of `_guarded` is a fault of ours."""
+        _log.error("request_failed", exc_info=exc_info)
