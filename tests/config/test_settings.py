@@ -18,7 +18,7 @@ def test_settings_are_frozen() -> None:
     settings = Settings()
 
     with pytest.raises(ValidationError):
-        settings.server.port = 1  # type: ignore[misc]  # that it cannot be set is the point
+        settings.server.port = 1
 
 
 def test_the_limits_are_those_of_the_dialects() -> None:

@@ -64,7 +64,7 @@ def test_a_text_from_the_environment_is_typed_as_yaml_would(text: str, value: ob
 def test_a_text_in_the_file_is_never_typed() -> None:
     assert retyped("3000") == "3000"
     assert retyped(FilledIn.of("3000", whole=False)) == "3000"
-    assert Sample(port=filled("80"), flag=filled("true")).model_dump(include={"port", "flag"}) == {"port": 80, "flag": True}
+    assert Sample.model_validate({"port": filled("80")}).port == 80
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""`check`: everything that is wrong with a configuration, before a server meets it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import click
+
+from tornado_gateway.cli.screen import complain, say, warn
+from tornado_gateway.cli.serve import config_option
+from tornado_gateway.config import ConfigError, Problem, Settings
+from tornado_gateway.discovery import build_plugins
+from tornado_gateway.errors import GatewayError
+from tornado_gateway.hooks import Hooks
+from tornado_gateway.loading import Loaded, load
+from tornado_gateway.upstream import Ollama, UpstreamOptions
+
+ASK_SECONDS = 10.0
+
+
+@click.command("check")
+@config_option
+@click.option("--upstream", "ask", is_flag=True, help="Also ask Ollama for its version and its models.")
+def command(file: Path | None, ask: bool) -> int:
+    """Validate the configuration: all errors at once, with file, line and key path. Exits with 0 or 2."""
+    loaded = load(file)
+    _check_certificate(loaded)
+    Hooks(build_plugins(loaded.settings))
+    warning = loaded.exposed()
+    if warning:
+        warn(warning)
+    say(f"{loaded.file or 'the built-in configuration'} is valid", fg="green")
+    return asyncio.run(_ask(loaded.settings)) if ask else 0
+
+
+def _check_certificate(loaded: Loaded) -> None:
+    tls = loaded.settings.server.tls
+    if tls is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:  # what ssl raises is one, too
+        raise ConfigError([Problem(f"cannot be used: {error.strerror or error}", "server.tls", str(loaded.file))]) from error
+
+
+async def _ask(settings: Settings) -> int:
+    upstream = settings.upstream
+    options = UpstreamOptions(
+        url=upstream.url,
+        headers={name: value.get_secret_value() for name, value in upstream.headers.items()},
+        connect_seconds=upstream.connect_seconds,
+        first_byte_seconds=min(ASK_SECONDS, upstream.first_byte_seconds),
+    )
+    try:
+        async with Ollama(options) as ollama:
+            version = await ollama.version()
+            models = await ollama.tags()
+    except GatewayError as error:
+        complain(f"upstream {upstream.url}: {error.message}")
+        return 1
+    say(f"upstream {upstream.url}: Ollama {version}, {len(models)} models")
+    for model in models:
+        say(f"  {model.name}")
+    return 0
