@@ -52,6 +52,8 @@ class Dial:
             await self._open()
             if self._target.tls:
                 await self._secure()
+            if self._transport is None or self._transport.is_closing():
+                raise ConnectionResetError("closed before anything was sent")
         except asyncio.CancelledError:
             self._close()
             raise
