@@ -32,7 +32,7 @@ def command(file: Path | None, ask: bool) -> int:
     if warning:
         warn(warning)
     say(f"{loaded.file or 'the built-in configuration'} is valid", fg="green")
-    return asyncio.run(_ask(loaded.settings)) if ask else 0
+    return asyncio.run(check_upstream(loaded.settings)) if ask else 0
 
 
 def _check_certificate(loaded: Loaded) -> None:
@@ -45,7 +45,8 @@ def _check_certificate(loaded: Loaded) -> None:
         raise ConfigError([Problem(f"cannot be used: {error.strerror or error}", "server.tls", str(loaded.file))]) from error
 
 
-async def _ask(settings: Settings) -> int:
+async def check_upstream(settings: Settings) -> int:
+    """Ask Ollama and say what it answers; the exit code."""
     upstream = settings.upstream
     options = UpstreamOptions(
         url=upstream.url,

@@ -76,7 +76,9 @@ def simulated_ollama(port: int) -> Iterator[str]:
 
 def _reason(started: list[str | OSError]) -> str:
     error = started[0] if started else None
-    return (error.strerror or str(error)) if isinstance(error, OSError) else "it did not start"
+    if not isinstance(error, OSError):
+        return "it did not start"
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _settings(port: int, url: str, key: str) -> Settings:

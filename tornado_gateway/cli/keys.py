@@ -22,7 +22,7 @@ def checksum(text: str) -> str:
     """CRC32 of ASCII text as six digits of base 62.
 
     >>> checksum("tg_")
-    '1sRLuV'
+    '2Ir5UB'
     """
     number, digits = zlib.crc32(text.encode("ascii")), ""
     for _ in range(CHECKSUM_CHARACTERS):

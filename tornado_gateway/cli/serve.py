@@ -43,7 +43,7 @@ def command(file: Path | None, host: str | None, port: int | None, upstream: str
     return run_server(
         loaded.settings,
         reload=lambda: load_settings(file, overrides=overrides),
-        on_ready=lambda ready: _summary(ready, loaded),
+        on_ready=lambda ready: summary(ready, loaded),
     )
 
 
@@ -58,7 +58,8 @@ def run_server(settings: Settings, **more: Any) -> int:
         raise click.ClickException(f"cannot listen at {where}: {error.strerror or error}") from error
 
 
-def _summary(ready: Ready, loaded: Loaded) -> None:
+def summary(ready: Ready, loaded: Loaded) -> None:
+    """What a person wants to know when the server is up."""
     for address in ready.addresses:
         say(f"tornado-gateway {__version__} listens at {address}", bold=True)
     say(f"configuration: {loaded.file or 'built-in defaults'}")

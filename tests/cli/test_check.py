@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from tornado_gateway.cli import run
+from tornado_gateway.cli.check import check_upstream
+from tornado_gateway.config import Settings
+from tornado_gateway.testing import FakeOllama
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "my.yaml"
+
+
+def test_a_valid_file_says_so(file: Path, capsys: Capture) -> None:
+    file.write_text("server: {port: 1}")
+
+    assert run(["check", "-c", str(file)]) == 0
+    assert capsys.readouterr() == (f"{file} is valid\n", "")
+
+
+def test_all_problems_are_lines_on_standard_error(file: Path, capsys: Capture) -> None:
+    file.write_text("server:\n  port: abc\n  host: ''\nplugins: [nope]\n")
+
+    assert run(["check", "-c", str(file)]) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.splitlines()[0] == f'{file}:2: server.port: must be a number from 0 to 65535 (got "abc")'
+    assert len(written.err.splitlines()) == 3
+
+
+def test_plain_keys_that_others_can_read_are_warned_of_with_the_command_to_type(file: Path, capsys: Capture) -> None:
+    file.write_text("plugins: [{auth: {keys: [{name: a, key: canary}]}}]")
+    file.chmod(0o644)
+
+    assert run(["check", "-c", str(file)]) == 0
+    errors = capsys.readouterr().err
+    assert errors.startswith("warning: ")
+    assert f"chmod 600 {file}" in errors
+    assert "canary" not in errors
+
+
+def test_a_certificate_that_cannot_be_used_is_a_problem(file: Path, capsys: Capture) -> None:
+    file.write_text("server: {tls: {certificate: no.pem, key: no.pem}}")
+
+    assert run(["check", "-c", str(file)]) == 2
+    assert "server.tls: cannot be used" in capsys.readouterr().err
+
+
+async def test_ollama_is_asked_for_version_and_models(capsys: Capture) -> None:
+    async with FakeOllama() as ollama:
+        assert await check_upstream(Settings.model_validate({"upstream": {"url": ollama.url}})) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"upstream {ollama.url}: Ollama ")
+    assert len(lines) > 1
+
+
+def test_an_ollama_that_is_down_is_exit_code_1(file: Path, capsys: Capture) -> None:
+    file.write_text("upstream: {url: 'http://127.0.0.1:9'}")
+
+    assert run(["check", "--upstream", "-c", str(file)]) == 1
+    assert capsys.readouterr().err.startswith("tornado-gateway: upstream http://127.0.0.1:9: ")
