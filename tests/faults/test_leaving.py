@@ -103,5 +103,5 @@ async def test_a_key_is_needed_to_wait_at_all() -> None:
 async def until(true: Callable[[], bool], limit: float = 5) -> None:
     """Wait for what has no event of its own, turn by turn of the loop."""
     async with asyncio.timeout(limit):
-        while not true():
+        while not true():  # noqa: ASYNC110  # conditions of a whole process have no event
             await asyncio.sleep(0.001)

@@ -70,6 +70,9 @@ class GatewayHandler(RequestHandler):
         # What goes out is our own work (see reply.py); Tornado is not to add an end of its own.
         self._auto_finish = False
 
+    def clear(self) -> None:
+        """Nothing: the base class would prepare headers, for every request, that are never sent."""
+
     async def work(self, body: bytes) -> None:
         """Answer the request. Raises `GatewayError`."""
         raise NotImplementedError
@@ -82,7 +85,7 @@ class GatewayHandler(RequestHandler):
         self.tally = Tally()
         self.context = facts.new_context(request, services.new_id)
         self.reply = Reply(
-            self._connection, services.rules.write_stall_seconds, self.reply_headers, head_only=request.method == "HEAD"
+            request, services.rules.write_stall_seconds, self.reply_headers, keep_alive=lambda: not services.draining
         )
         services.begin(self)
         services.presence.watch(self._socket, self._gone)
@@ -271,8 +274,6 @@ class GatewayHandler(RequestHandler):
         headers = {"X-Request-Id": context.id, **context.response_headers}
         if context.ignored:
             headers["X-Ignored-Params"] = facts.ignored_names(context.ignored)
-        if self._services.draining:
-            headers["Connection"] = "close"
         return headers
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -280,7 +281,7 @@ class GatewayHandler(RequestHandler):
         error: GatewayError = (
             InternalError("The gateway failed.") if status_code >= 500 else InvalidRequest("The request is malformed.")
         )
-        Reply(cast(HTTP1Connection, self.request.connection), 1, dict, head_only=False).error(error, error.status)
+        Reply(self.request, 1, dict, keep_alive=lambda: False).error(error, error.status)
         self._finished = True
 
     def log_exception(self, *exc_info: Any) -> None:

@@ -20,6 +20,14 @@ _KNOWN_BYTES = 256 * 1024 * 1024
 _KNOWN_SECONDS = 10.0
 
 
+def close_behind(stream: IOStream, written: asyncio.Future[None] | None) -> None:
+    """Close once all that was written is on its way."""
+    if written is None or written.done():
+        stream.close()
+    else:
+        written.add_done_callback(lambda _: stream.close())
+
+
 async def shut_sending(stream: IOStream) -> None:
     """Tell the client that nothing more comes, once all that was written is on its way."""
     with contextlib.suppress(StreamClosedError, TimeoutError, OSError):
