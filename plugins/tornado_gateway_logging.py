@@ -44,7 +44,7 @@ class Logging:
             description="auto: words on standard error, in colour on a terminal; human: without colour; json: JSON on standard output.",
         )
         max_bytes: int = Field(default=10 * 1024 * 1024, ge=0, description="A file is rotated before it gets longer; 0: never.")
-        backups: int = Field(default=5, ge=0, le=1000, description="How many rotated files are kept of each.")
+        backups: int = Field(default=5, ge=0, le=100, description="How many rotated files are kept of each.")
         log_content: bool = Field(default=False, description="Write prompts and answers of everybody, too.")
 
     def __init__(self, settings: Settings) -> None:

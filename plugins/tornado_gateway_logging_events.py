@@ -68,6 +68,12 @@ class EventHandler(logging.Handler):
         ours = record.name == OURS or record.name.startswith(f"{OURS}.")
         if not ours and (record.levelno < logging.WARNING or record.name == "tornado.access"):
             return  # tornado.access has a line per request, with its query; the plugin has its own
+        try:
+            self._hand_on(record, ours)
+        except Exception:  # noqa: BLE001  # a record that cannot be told must not break what it tells of
+            self.handleError(record)
+
+    def _hand_on(self, record: logging.LogRecord, ours: bool) -> None:
         handlers = _handlers(logging.getLogger(OURS))
         files = next((handler for handler in handlers if handler.directory == self.directory), self) is self
         console = not handlers or handlers[0] is self
