@@ -38,7 +38,7 @@ class File:
     def __init__(self, path: Path, bounds: Bounds, wall: Callable[[], float] = time.time) -> None:
         self.unwritten = 0
         """Entries that were not written: the disk was too slow, too full or gone."""
-        self._path = path
+        self._path = path.expanduser()
         self._bounds = bounds
         self._wall = wall
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tornado-gateway-cache-file")
@@ -53,7 +53,7 @@ class File:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
 
     def save(self, key: bytes, data: bytes) -> None:
-        if self._pending + len(data) > _MAX_PENDING:
+        if self._database is None or self._pending + len(data) > _MAX_PENDING:
             self.unwritten += 1
             return
         self._pending += len(data)
@@ -62,6 +62,8 @@ class File:
         self._start_writing()
 
     def delete(self, keys: Iterable[bytes]) -> None:
+        if self._database is None:
+            return
         for key in keys:
             self._saves.pop(key, None)
             self._deletes.add(key)
@@ -75,7 +77,7 @@ class File:
         self._thread.shutdown(wait=False)
 
     def _start_writing(self) -> None:
-        if self._writing is None and self._database is not None and (self._saves or self._deletes):
+        if self._writing is None and (self._saves or self._deletes):
             saves, deletes = self._saves, self._deletes
             self._saves, self._deletes, self._pending = {}, set(), 0
             self._writing = asyncio.get_running_loop().run_in_executor(self._thread, self._write, saves, deletes)
@@ -93,14 +95,12 @@ class File:
         try:
             return self._load()
         except NotOurs as error:
-            _warn("cache_file_not_ours", self._path, error)
+            self._give_up("cache_file_not_ours", error)
+        except (OSError, sqlite3.OperationalError) as error:  # locked, no right to it, no such folder
+            self._give_up("cache_file_not_opened", error)
         except sqlite3.DatabaseError as error:
-            self._close()
-            _warn("cache_file_broken", self._path, error)
+            self._give_up("cache_file_broken", error)
             return self._start_anew()
-        except (OSError, sqlite3.Error) as error:
-            _warn("cache_file_not_opened", self._path, error)
-        self._close()
         return []
 
     def _start_anew(self) -> list[Row]:
@@ -112,9 +112,12 @@ class File:
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
             return self._load()
         except (OSError, NotOurs, sqlite3.Error) as error:
-            _warn("cache_file_not_opened", self._path, error)
-            self._close()
+            self._give_up("cache_file_not_opened", error)
             return []
+
+    def _give_up(self, event: str, error: Exception) -> None:
+        self._close()
+        _warn(event, self._path, error)
 
     def _load(self) -> list[Row]:
         self._path.parent.mkdir(parents=True, exist_ok=True)

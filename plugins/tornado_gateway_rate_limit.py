@@ -34,9 +34,10 @@ _NOBODY = Principal("anonymous")
 class Limits(BaseModel):
     """What one tenant may do; None is no limit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     requests_per_minute: PositiveInt | None = None
+    """Requests a minute of one tenant."""
     burst: PositiveInt | None = None
     """Requests at once; None: as many as a minute allows."""
     tokens_per_minute: PositiveInt | None = None
@@ -61,12 +62,15 @@ class _Visit:
 class RateLimit:
     class Settings(Limits):
         requests_per_minute: PositiveInt | None = 60
+        """Requests a minute of one tenant."""
         models: dict[str, Limits] = {}
         """Limits that count for one model besides those above, by its name or a pattern; the first that matches is taken."""
         max_waiting: NonNegativeInt = 16
         """Requests of one tenant that may wait for a place."""
         max_waiting_total: NonNegativeInt = 256
+        """Calls of all tenants that may wait for a place."""
         max_wait_seconds: NonNegativeFloat = 1.0
+        """How long a request may wait for a place. Above `headers_after_seconds` the refusal of a stream is a stream error."""
         max_tenants: PositiveInt = 65_536
         """How many counters are kept in memory."""
 
