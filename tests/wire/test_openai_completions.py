@@ -200,6 +200,7 @@ def test_a_thinking_model_does_not_think_out_of_sight_unless_asked_to() -> None:
     assert plan(facts=thinks, think="low").calls[0].request()["think"] == "low"
     assert plan(facts=thinks, policy=Policy(think=True)).calls[0].request()["think"] is True
     assert "think" not in sent(think=True)
+    assert plan(think=True).ignored == ("think",)
 
 
 def test_ollamas_own_knobs_are_translated_within_the_operators_policy() -> None:

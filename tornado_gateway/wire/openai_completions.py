@@ -18,8 +18,9 @@ from tornado_gateway.wire.decode import check_range, decode_object, given_fields
 from tornado_gateway.wire.dialect import Encoder, Limits, ModelFacts, Plan, Policy, Stamp
 from tornado_gateway.wire.ignored import ignored_fields
 from tornado_gateway.wire.ollama import NativeCall, encode_json
+from tornado_gateway.wire.openai_chat_think import Asked, thinking
 from tornado_gateway.wire.openai_completions_encode import Answer, StreamEncoder, WholeEncoder
-from tornado_gateway.wire.options import Knobs, NativeOptions, check_knobs, native_keep_alive, native_options, native_think
+from tornado_gateway.wire.options import Knobs, NativeOptions, check_knobs, native_keep_alive, native_options
 
 _MAX_PREDICT = 2**31 - 1
 _MAX_LOGPROBS = 20
@@ -89,22 +90,18 @@ class CompletionCall:
         bound = whole_number(self.request.max_tokens, "max_tokens")
         options = native_options(self.request, policy, facts, num_predict=min(bound, _MAX_PREDICT) if bound else None)
         keep_alive, not_kept = native_keep_alive(self.request, policy)
-        shared = {**self._shared(facts, policy), "keep_alive": keep_alive}
+        think, not_thought = _thinking(self.request, policy, facts)
+        shared = {**self._shared(), "think": think, "keep_alive": keep_alive}
         calls = tuple(self._native_call(index, facts, options, shared) for index in range(len(self.prompts) * self.runs))
-        found = (*self.ignored, *options.ignored, *not_kept)
+        found = (*self.ignored, *options.ignored, *not_kept, *not_thought)
         return Plan(calls, self._encoder(facts), ignored_fields(self.given, KNOWN_FIELDS, found))
 
-    def _shared(self, facts: ModelFacts, policy: Policy) -> dict[str, Any]:
+    def _shared(self) -> dict[str, Any]:
         """What all native calls of the request have in common; None where a field is not sent."""
         request = self.request
-        think = native_think(request.think, policy, facts)
-        if think is None and "thinking" in (facts.capabilities or ()):
-            # The answer has no place for thoughts: the model would think out of sight, and `max_tokens` would go into it.
-            think = False
         return {
             "suffix": request.suffix or None,
             "format": None if request.format == "" else request.format,
-            "think": think,
             # Without it Ollama drops the beginning of a prompt that is too long, and nobody is told.
             "truncate": False,
             **self._logprobs(),
@@ -218,6 +215,17 @@ def _check_capabilities(request: CompletionRequest, facts: ModelFacts) -> None:
         raise UnsupportedValue("This model does not write text.", param="model")
     if request.suffix and "insert" not in able:
         raise UnsupportedValue("This model cannot fill in text before a suffix.", param="suffix")
+
+
+def _thinking(request: CompletionRequest, policy: Policy, facts: ModelFacts) -> tuple[bool | str | None, tuple[str, ...]]:
+    """What is sent as `think`, and the fields without effect.
+
+    A model that can think does not unless it is asked to: the answer has no place for thoughts, and `max_tokens` would go into them.
+    """
+    if request.think is not None:
+        return thinking(Asked(request.think, "think"), policy, facts)
+    silent = policy.think is None and "thinking" in (facts.capabilities or ())
+    return thinking(Asked(False if silent else None), policy, facts)
 
 
 def _with_seed(options: Mapping[str, Any], choice: int) -> dict[str, Any]:
