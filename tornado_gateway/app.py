@@ -21,6 +21,7 @@ from tornado_gateway.handlers.base import Access, GatewayHandler
 from tornado_gateway.handlers.gate import is_loopback, own_names
 from tornado_gateway.handlers.models import ModelHandler, ModelsHandler
 from tornado_gateway.handlers.openai import GenerationHandler
+from tornado_gateway.handlers.plugins import plugin_routes
 from tornado_gateway.handlers.probes import HealthHandler, NotFoundHandler, ReadyHandler, RootHandler
 from tornado_gateway.handlers.services import FaceRules, Services
 from tornado_gateway.hooks import Hooks
@@ -85,7 +86,9 @@ class Gateway:
 
     def routes(self, prefix: str = "") -> list[URLSpec]:
         """The gateway's addresses below `prefix`, to be mounted in an application."""
-        return [URLSpec(prefix + path + "$", handler, {"services": self.services, **more}) for path, handler, more in _routes()]
+        services = self.services
+        routes = _routes() + plugin_routes(services.hooks.routes(), prefix)
+        return [URLSpec(f"{prefix}{path}$", handler, {"services": services, **more}) for path, handler, more in routes]
 
     def application(self) -> Application:
         """A Tornado application that is this gateway and nothing else: every other address is its 404."""

@@ -155,13 +155,14 @@ class Exchange:
     async def _answer(self, context: Context, call: NativeCall, tally: Tally) -> AsyncGenerator[Sequence[Record], None]:
         """The records of one native call from whoever has them; ends well only behind a whole answer."""
         answer = await self._hooks.answer(context, call, _Forward(self, context, call, tally))
+        functions = await self._hooks.transforms(context, call)
         whole = False
         iterator = aiter(answer)
         try:
             async for batch in iterator:
                 if batch:
                     whole = batch[-1].done or batch[-1].embeddings is not None
-                    yield batch
+                    yield [self._hooks.transformed(record, functions) for record in batch] if functions else batch
         finally:
             if isinstance(iterator, AsyncGenerator):
                 await iterator.aclose()

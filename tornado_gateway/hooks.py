@@ -16,7 +16,17 @@ import pluggy
 
 from tornado_gateway.context import Context, Outcome, Principal
 from tornado_gateway.errors import AuthUnavailable, GatewayError, UpstreamUnavailable
-from tornado_gateway.hookspecs import GROUP, Answer, Forward, GatewayHooks, Release, ServerFacts, StartupRefused
+from tornado_gateway.hookspecs import (
+    GROUP,
+    Answer,
+    Forward,
+    GatewayHooks,
+    Release,
+    Route,
+    ServerFacts,
+    StartupRefused,
+    Transform,
+)
 from tornado_gateway.log import get_logger
 from tornado_gateway.wire.ollama import NativeCall, Record
 
@@ -29,7 +39,7 @@ _log = get_logger(__name__)
 
 class _Implementation(NamedTuple):
     plugin: str
-    call: Callable[..., Awaitable[Any]]
+    call: Callable[..., Any]
 
 
 class Hooks:
@@ -50,6 +60,8 @@ class Hooks:
         self._admit = self._implementations("admit")
         self._answer = self._implementations("answer")
         self._dispatch = self._implementations("dispatch")
+        self._transform = self._implementations("transform")
+        self._ready = self._implementations("ready")
         self._answered = self._implementations("answered")[::-1]
         self._finished = self._implementations("finished")[::-1]
         self._started: list[str] = []
@@ -141,6 +153,54 @@ class Hooks:
                 return answer
         return forward()
 
+    async def transforms(self, context: Context, call: NativeCall) -> list[tuple[str, Transform]]:
+        """The functions that change the records of a call, by plugin, in order."""
+        functions: list[tuple[str, Transform]] = []
+        for plugin, ask in self._transform:
+            try:
+                function = await ask(context, call)
+            except GatewayError:
+                raise
+            except Exception as error:  # noqa: BLE001  # counts as nothing to change
+                _log.error("hook_failed", plugin=plugin, hook="transform", exc_info=error)
+                continue
+            if function is not None:
+                functions.append((plugin, function))
+        return functions
+
+    def transformed(self, record: Record, functions: Sequence[tuple[str, Transform]]) -> Record:
+        """A record after every function; one that fails or gives nonsense changes nothing."""
+        for plugin, function in functions:
+            try:
+                changed = function(record)
+            except GatewayError:
+                raise
+            except Exception as error:  # noqa: BLE001  # counts as nothing to change
+                _log.error("hook_failed", plugin=plugin, hook="transform", exc_info=error)
+                continue
+            if isinstance(changed, Record):
+                record = changed
+            else:
+                _log.error("hook_answered_nonsense", plugin=plugin, hook="transform", kind=type(changed).__name__)
+        return record
+
+    def routes(self) -> list[tuple[str, Route]]:
+        """The plugins' own addresses, by plugin."""
+        return [(plugin, route) for plugin, call in self._implementations("routes") for route in call()]
+
+    async def unready(self) -> str | None:
+        """Why a plugin cannot do its work now; None when all can."""
+        for plugin, call in self._ready:
+            try:
+                async with asyncio.timeout(BUDGET_SECONDS):
+                    reason: str | None = await call()
+            except Exception as error:  # noqa: BLE001  # not ready, whatever the reason
+                _log.error("hook_failed", plugin=plugin, hook="ready", exc_info=error)
+                reason = "it failed"
+            if reason is not None:
+                return f"{plugin}: {reason}"
+        return None
+
     async def dispatch(self, context: Context, call: NativeCall, places: list[Release]) -> None:
         """Wait for a place with every plugin; what they give is added to `places` at once, so that nothing given is lost."""
         for plugin, ask in self._dispatch:
@@ -201,8 +261,10 @@ def _bind(caller: pluggy.HookCaller, implementation: Any) -> _Implementation:
     name, function = implementation.plugin_name, implementation.function
     if implementation.hookwrapper or implementation.wrapper:
         raise StartupRefused(f"plugin {name}: hook {caller.name} is a wrapper; wrappers cannot span an await")
-    if not inspect.iscoroutinefunction(function):
-        raise StartupRefused(f"plugin {name}: hook {caller.name} must be `async def`")
+    specified = getattr(GatewayHooks, caller.name)
+    if inspect.iscoroutinefunction(function) != inspect.iscoroutinefunction(specified):
+        kind = "`async def`" if inspect.iscoroutinefunction(specified) else "a plain `def`"
+        raise StartupRefused(f"plugin {name}: hook {caller.name} must be {kind}")
     offered = caller.spec.argnames if caller.spec else ()
     wanted = [offered.index(argument) for argument in implementation.argnames]
     if wanted == list(range(len(offered))):

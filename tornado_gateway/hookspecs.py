@@ -28,7 +28,7 @@ native call, and `finished` once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,14 +65,18 @@ __all__ = [
     "NotCached",
     "Outcome",
     "Overloaded",
+    "PluginRequest",
+    "PluginResponse",
     "Principal",
     "RateLimitExceeded",
     "Record",
     "Release",
     "RequestTooLarge",
+    "Route",
     "ServerFacts",
     "StartupRefused",
     "ToolCall",
+    "Transform",
     "UnsupportedValue",
     "Usage",
     "decode_records",
@@ -95,6 +99,42 @@ Forward = Callable[[], AsyncGenerator[Sequence[Record], None]]
 
 Release = Callable[[], None]
 """Gives a place back."""
+
+Transform = Callable[[Record], Record]
+"""Changes the records of one native call on their way to the caller, one after the other. Text may be held back, but must be let go
+with the record that has `done: true` at the latest: that record may carry text."""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRequest:
+    """A request to a plugin's own route."""
+
+    context: Context
+    method: str
+    path: str
+    """What follows `/plugins/NAME` in the address."""
+    query: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PluginResponse:
+    """The answer of a plugin's own route. A `body` that is not bytes is sent as JSON."""
+
+    body: Any = b""
+    status: int = 200
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An address of a plugin's own: `path` begins with a slash and stands below `/plugins/NAME`."""
+
+    path: str
+    handler: Callable[[PluginRequest], Awaitable[PluginResponse]]
+    methods: frozenset[str] = frozenset({"GET"})
+    authenticated: bool = True
+    """Whether a key is asked for, as at any other address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +175,39 @@ class GatewayHooks:
         `settings` is an instance of the plugin's own `Settings`.
         Raising: is logged; the plugin keeps what it had. A plugin without this hook keeps its old settings, and a warning says so.
         Guaranteed: called on the event loop between other hooks; requests that run keep running.
+        """
+
+    @hookspec
+    def routes(self) -> Sequence[Route]:  # type: ignore[empty-body]  # a specification
+        """Addresses of the plugin's own, below `/plugins/NAME`.
+
+        When: once, when the application is put together, after `startup`. Not a coroutine.
+        Order: has no meaning: each plugin has its own part of the addresses.
+        An answer: the routes. A request to them passes `authenticate` (unless the route says otherwise) and `finished`, no other hook.
+        Raising: the server does not start.
+        Guaranteed: an exception of a route's handler is a 500 in the gateway's own words, or the error that it raised if it is one of this module's.
+        """
+
+    @hookspec
+    def commands(self) -> Sequence[Any]:  # type: ignore[empty-body]  # a specification
+        """Commands of the plugin's own for `tornado-gateway`.
+
+        When: when a command is called that the gateway does not have, or `--help`. Not a coroutine; no server runs and `startup` is not called.
+        Order: as configured; the first command of a name wins, the gateway's own always.
+        An answer: `click.Command`s.
+        Raising: is reported in one line.
+        Guaranteed: the plugin has been built with its settings.
+        """
+
+    @hookspec
+    async def ready(self) -> str | None:
+        """Say whether the plugin can do its work now: for `/readyz`.
+
+        When: at each request to `/readyz`.
+        Order: as configured; every plugin is asked.
+        An answer: None, or in a few words why not; then `/readyz` is a 503 that says so. Never a secret: no key is asked for there.
+        Raising: counts as not ready, and is logged. So does no answer within five seconds.
+        Guaranteed: requests are served all the same.
         """
 
     @hookspec
@@ -197,6 +270,20 @@ class GatewayHooks:
         An answer: a function that gives the place back. None means "go ahead".
         Raising: one of this module's errors refuses with it; places already given by other plugins are given back. Any other exception is a 503.
         Guaranteed: the function is called exactly once, in the opposite order, when the call has ended in whatever way.
+        """
+
+    @hookspec
+    async def transform(self, context: Context, call: NativeCall) -> Transform | None:
+        """Change the text on its way.
+
+        When: once per native call, before its first record; also for an answer that `answer` knew.
+        Order: as configured; each function is fed what the one before it gave.
+        An answer: a plain function that is called with each record, in order, and gives the record to send in its place. None means
+        "nothing to change"; then a record costs nothing.
+        Raising: in the hook or in the function, one of this module's errors ends the request with it, as a stream error when the stream has begun.
+        Any other exception, or an answer that is not a record, is logged, and the record goes on as it was: a redactor that must
+        not fail open catches its own failures and raises.
+        Guaranteed: the function is called from the event loop, never at the same time as itself, and not after the answer has ended.
         """
 
     @hookspec

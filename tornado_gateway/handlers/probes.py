@@ -34,7 +34,8 @@ class ReadyHandler(GatewayHandler):
     access = _PROBE
 
     async def work(self, body: bytes) -> None:
-        reason = "shutting down" if self._services.draining else await self._services.ollama.unready()
+        services = self._services
+        reason = "shutting down" if services.draining else await services.ollama.unready() or await services.hooks.unready()
         if reason is None:
             self.reply.whole(JSON, encode_json({"status": "ready"}))
         else:

@@ -1,0 +1,149 @@
+"""What plugins can do beyond refusing: change text on its way, have addresses of their own, say that they are not ready."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+from pydantic import BaseModel
+from serving import AUTH, KEY, Served, chat_request, serving
+
+from tornado_gateway import discovery
+from tornado_gateway.hookspecs import (
+    Context,
+    InvalidRequest,
+    NativeCall,
+    PluginRequest,
+    PluginResponse,
+    Record,
+    Route,
+    Transform,
+    hookimpl,
+)
+from tornado_gateway.testing import FakeOllama, say
+
+BODY = {"model": "llama3.2", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+class Plugin:
+    """Built by hand in these tests, as the gateway builds an installed one."""
+
+    class Settings(BaseModel):
+        pass
+
+    def __init__(self, settings: BaseModel | None = None) -> None:
+        pass
+
+
+@asynccontextmanager
+async def serving_with(monkeypatch: pytest.MonkeyPatch, ollama: FakeOllama, plugin: Plugin) -> AsyncIterator[Served]:
+    built = discovery.build_plugins
+    monkeypatch.setattr("tornado_gateway.app.build_plugins", lambda settings: [*built(settings), ("mine", plugin)])
+    async with serving(ollama.url, plugins=[AUTH]) as served:
+        yield served
+
+
+async def ask(served: Served, body: object) -> tuple[int, bytes]:
+    answer = await served.raw(chat_request(json.dumps(body).encode(), more="Connection: close\r\n"))
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), rest
+
+
+async def get(served: Served, path: str, key: str | None = KEY) -> tuple[int, Any]:
+    authorization = f"Authorization: Bearer {key}\r\n" if key else ""
+    answer = await served.raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{authorization}\r\n".encode())
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(rest)
+
+
+def shouting(record: Record) -> Record:
+    if record.message is None:
+        return record
+    return msgspec.structs.replace(
+        record, message=msgspec.structs.replace(record.message, content=record.message.content.upper())
+    )
+
+
+class Shouts(Plugin):
+    @hookimpl
+    async def transform(self, context: Context, call: NativeCall) -> Transform:
+        return shouting
+
+
+class Fails(Plugin):
+    @hookimpl
+    async def transform(self, context: Context) -> Transform:
+        return lambda record: 1 / 0  # type: ignore[arg-type,return-value]  # what a plugin must not do
+
+
+class Refuses(Plugin):
+    @hookimpl
+    async def transform(self, context: Context) -> Transform:
+        def refuse(record: Record) -> Record:
+            raise InvalidRequest("Not that.")
+
+        return refuse
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_hook_transform_changes_every_record(monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, Shouts()) as served:
+        ollama.next(say("hello"))
+
+        _, body = await ask(served, {**BODY, "stream": stream})
+
+        assert b"HELLO" in body
+        assert b"hello" not in body
+
+
+async def test_hook_transform_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, Fails()) as served:
+        ollama.next(say("hello"))
+
+        status, body = await ask(served, BODY)
+
+        assert status == 200
+        assert b"hello" in body
+
+
+async def test_hook_transform_can_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, Refuses()) as served:
+        assert (await ask(served, BODY))[0] == 400
+
+
+class Counts(Plugin):
+    reason: str | None = "still counting"
+
+    @hookimpl
+    def routes(self) -> Sequence[Route]:
+        return [Route("/count", self.count), Route("/open", self.count, authenticated=False)]
+
+    async def count(self, request: PluginRequest) -> PluginResponse:
+        return PluginResponse(
+            {"path": request.path, "of": request.context.principal and request.context.principal.name, **request.query}
+        )
+
+    @hookimpl
+    async def ready(self) -> str | None:
+        return self.reason
+
+
+async def test_hook_routes_stand_below_the_name_of_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, Counts()) as served:
+        assert await get(served, "/plugins/mine/count?a=1") == (200, {"path": "/count", "of": "tester", "a": "1"})
+        assert (await get(served, "/plugins/mine/count", key=None))[0] == 401
+        assert await get(served, "/plugins/mine/open", key=None) == (200, {"path": "/open", "of": None})
+        assert (await get(served, "/plugins/mine/nothing"))[0] == 404
+
+
+async def test_hook_ready_decides_on_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = Counts()
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, plugin) as served:
+        before = await get(served, "/readyz", key=None)
+        plugin.reason = None
+        after = await get(served, "/readyz", key=None)
+
+        assert before == (503, {"status": "not ready", "reason": "mine: still counting"})
+        assert after[0] == 200
