@@ -79,7 +79,7 @@ class Peer:
             return [await self.reader.readexactly(int(headers["content-length"]))]
         if headers.get("transfer-encoding") != "chunked":
             return [await self.reader.read()]
-        chunks = []
+        chunks: list[bytes] = []
         while True:
             size = int(await self.reader.readline(), 16)
             data = await self.reader.readexactly(size + 2)

@@ -47,7 +47,7 @@ class Behaviour:
     """The whole answer in one write."""
 
     status: int | None = None
-    """An answer with this status and `error` as its text."""
+    """An answer with this status and `error` as its text; without `error`, `text` is the body as it stands."""
     error: str | None = None
     """Alone: an error line in the stream after `error_after` records, then a well-formed end."""
     error_after: int | None = None

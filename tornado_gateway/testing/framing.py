@@ -18,6 +18,8 @@ Step = tuple[float, bytes, int]
 UNENDED: frozenset[Framing] = frozenset({"too_long", "unterminated", "bad_chunk"})
 """Framings after which the peer still waits for bytes: such an answer is not whole."""
 
+WITH_LENGTH: frozenset[Framing] = frozenset({"length", "too_long", "too_short"})
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -32,22 +34,18 @@ class Head:
         return _head(self.status, self.content_type, self.headers, length, int(self.now))
 
 
-def framed(head: Head, parts: Iterator[Step], framing: Framing, first: float, *, ended: bool) -> Iterator[Step]:
+def framed(
+    head: Head, parts: Iterator[Step], framing: Framing, first: float, *, length: int | None, ended: bool
+) -> Iterator[Step]:
     """The head goes out with the first part, as in Ollama: nothing is sent before there is something to say.
 
-    `first` is the silence before it. Not `ended` leaves out the zero chunk.
+    `first` is the silence before it, `length` the body's for framings that tell it. Not `ended` leaves out the zero chunk.
     """
-    if framing in {"length", "too_long", "too_short"}:
-        yield from _with_length(head, list(parts), framing, first)
-        return
-    length = "" if framing == "close" else "Transfer-Encoding: chunked\r\n"
-    if framing == "both":
-        length += "Content-Length: 5\r\n"
-    begun = head.bytes(length)
+    begun = head.bytes(_length_lines(framing, length))
+    plain = framing == "close" or framing in WITH_LENGTH
     for index, (pause, data, records) in enumerate(parts):
         size = b"zz" if framing == "bad_chunk" and index == 1 else b"%x" % len(data)
-        chunk = data if framing == "close" else b"%b\r\n%b\r\n" % (size, data)
-        yield first + pause, begun + chunk, records
+        yield first + pause, begun + (data if plain else b"%b\r\n%b\r\n" % (size, data)), records
         begun, first = b"", 0.0
     if ended and framing in {"chunked", "both"}:
         begun += b"0\r\n\r\n"
@@ -55,16 +53,13 @@ def framed(head: Head, parts: Iterator[Step], framing: Framing, first: float, *,
         yield first, begun, 0
 
 
-def _with_length(head: Head, parts: list[Step], framing: Framing, first: float) -> Iterator[Step]:
-    length = sum(len(data) for _, data, _ in parts)
-    if framing == "too_long":
-        length += 100
-    if framing == "too_short":
-        length = max(length - 10, 0)
-    begun = head.bytes(f"Content-Length: {length}\r\n")
-    for pause, data, records in parts or [(0.0, b"", 0)]:
-        yield first + pause, begun + data, records
-        begun, first = b"", 0.0
+def _length_lines(framing: Framing, length: int | None) -> str:
+    if length is not None:
+        length += {"too_long": 100, "too_short": -min(10, length)}.get(framing, 0)
+        return f"Content-Length: {length}\r\n"
+    if framing == "close":
+        return ""
+    return "Transfer-Encoding: chunked\r\n" + ("Content-Length: 5\r\n" if framing == "both" else "")
 
 
 @lru_cache(maxsize=256)

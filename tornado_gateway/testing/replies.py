@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from tornado_gateway.testing.behaviour import Behaviour, End, Framing
-from tornado_gateway.testing.framing import UNENDED, Head, Step, framed
+from tornado_gateway.testing.framing import UNENDED, WITH_LENGTH, Head, Step, framed
 
 JSON = "application/json; charset=utf-8"
 NDJSON = "application/x-ndjson"
@@ -75,10 +75,15 @@ def _head(status: int, content_type: str, headers: str, behaviour: Behaviour, no
 def _reply(head: Head, parts: Iterator[Step], behaviour: Behaviour, usual: Framing) -> Reply:
     framing = behaviour.framing or usual
     stop = behaviour.stop_after_records
+    length = None
+    if framing in WITH_LENGTH:
+        # The head tells the length of the whole answer, whatever of it is sent.
+        whole = list(parts)
+        parts, length = iter(whole), sum(len(data) for _, data, _ in whole)
     if stop is not None:
         parts = islice(parts, stop)
     parts = _rechunked(parts, behaviour)
-    steps = framed(head, parts, framing, behaviour.first_byte_seconds or 0.0, ended=stop is None)
+    steps = framed(head, parts, framing, behaviour.first_byte_seconds or 0.0, length=length, ended=stop is None)
     if behaviour.trailing is not None:
         steps = _followed(steps, behaviour.trailing)
     if behaviour.stop_after_bytes is not None:

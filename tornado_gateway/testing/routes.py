@@ -101,7 +101,7 @@ def _scripted(request: Request, behaviour: Behaviour) -> Reply | None:
         return body_reply(307, b"", behaviour, time.time(), content_type=TEXT, headers=f"Location: {behaviour.redirect}\r\n")
     if behaviour.status is None:
         return None
-    if behaviour.text is not None:
+    if behaviour.error is None and behaviour.text is not None:
         body = behaviour.text.encode()
     else:
         body = encode({"error": RUNNER_DIED if behaviour.error is None else behaviour.error})
