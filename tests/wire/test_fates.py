@@ -287,6 +287,6 @@ def test_what_is_refused_is_400_that_names_the_field(dialect: str, fields: dict[
 
 
 def test_a_table_has_a_line_for_each_row() -> None:
-    table = fates.markdown([Row("a", Fate.IGNORED, "x | y.")])
+    table = fates.markdown([Row("a", Fate.IGNORED, "x | y."), Row("b", Fate.TRANSLATED, "z.", extra=True)])
 
-    assert table.splitlines() == ["| field | fate | |", "|---|---|---|", r"| `a` | ignored and named | x \| y. |"]
+    assert table.splitlines()[2:] == [r"| `a` | ignored and named | x \| y. |", r"| `b` \* | translated | z. |"]

@@ -86,11 +86,11 @@ def test_the_recorded_answer_is_what_ollamas_own_layer_makes_of_it() -> None:
 
 
 def test_vector_98_a_stream_has_null_usage_until_its_own_chunk() -> None:
-    chunks = streamed([said("Hel"), ended(text="lo")], stream_options={"include_usage": True})
+    chunks = streamed([said("He"), ended(text="llo")], stream_options={"include_usage": True})
 
     assert [chunk["choices"] for chunk in chunks[:-1]] == [
-        [{"text": "Hel", "index": 0, "logprobs": None, "finish_reason": None}],
-        [{"text": "lo", "index": 0, "logprobs": None, "finish_reason": "stop"}],
+        [{"text": "He", "index": 0, "logprobs": None, "finish_reason": None}],
+        [{"text": "llo", "index": 0, "logprobs": None, "finish_reason": "stop"}],
         [],
     ]
     assert [chunk["usage"] for chunk in chunks[:-1]] == [

@@ -33,9 +33,12 @@ class Row:
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """The rows as a table."""
+    """The rows as a table; fields that are not OpenAI's carry a star."""
     lines = ["| field | fate | |", "|---|---|---|"]
-    lines += [f"| `{row.field}` | {row.fate} | {row.note.replace('|', chr(92) + '|')} |" for row in rows]
+    for row in rows:
+        star = r" \*" if row.extra else ""
+        note = row.note.replace("|", r"\|")
+        lines.append(f"| `{row.field}`{star} | {row.fate} | {note} |")
     return "\n".join(lines)
 
 

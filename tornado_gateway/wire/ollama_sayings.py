@@ -137,7 +137,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "context deadline exceeded",
         # Words of Go about time, not of a model's context window.
-        r"\bcontext (?:deadline exceeded|cancell?ed)\b",
+        r"\bcontext (?:deadline exceeded|cancel(?:ed|led))\b",
         partial(_broken, "Ollama gave up this call before its answer was whole."),
     ),
     _rule(
