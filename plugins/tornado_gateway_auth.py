@@ -116,7 +116,7 @@ class Auth:
         """Say what a person should know: entries that do not count, and whose words may be written down."""
         missing = [entry.name for entry in entries if not entry.given]
         if missing and run_key is None:
-            _warn("keys_not_given", names=missing)
+            _log.info("keys_not_given", extra={"facts": {"names": missing}})
         logged = [entry.name for entry in entries if entry.given and entry.log_content]
         if logged:
             _warn("log_content_on", names=logged)

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from tornado_gateway.hookspecs import Answer, Context, Forward, NativeCall, Outcome, ServerFacts, StartupRefused, hookimpl
+from tornado_gateway.hookspecs import Context, NativeCall, Outcome, ServerFacts, StartupRefused, Transform, hookimpl
+from tornado_gateway_logging_content import Content
 from tornado_gateway_logging_events import EventHandler
 from tornado_gateway_logging_lines import Item
 from tornado_gateway_logging_outlets import Outlets
@@ -81,11 +82,12 @@ class Logging:
         await asyncio.to_thread(self._outlets.close, CLOSE_SECONDS)
 
     @hookimpl
-    async def answer(self, context: Context, call: NativeCall, forward: Forward) -> Answer | None:
-        """Remember what is asked, for callers whose words may be written."""
-        if self._may_write_content(context):
-            context.state.setdefault(self, []).append(call.body)
-        return None
+    async def transform(self, context: Context, call: NativeCall) -> Transform | None:
+        """Hear what is asked and answered, for callers whose words may be written; changes nothing."""
+        if not self._may_write_content(context):
+            return None
+        content: Content = context.state.setdefault(self, Content())
+        return content.listen(call)
 
     @hookimpl
     async def finished(self, context: Context, outcome: Outcome) -> None:
@@ -117,9 +119,9 @@ class Logging:
             outcome.ended,
             outcome.error,
         )
-        self._outlets.put(Item(level, values, self._more(context, outcome, model)))
+        self._outlets.put(Item(level, values, self._more(context, model)))
 
-    def _more(self, context: Context, outcome: Outcome, model: str | None) -> dict[str, Any] | None:
+    def _more(self, context: Context, model: str | None) -> dict[str, Any] | None:
         """What only some lines say: whom the caller acts for, an alias, the words themselves where they may be written."""
         more: dict[str, Any] = {}
         if context.user:
@@ -127,8 +129,7 @@ class Logging:
         if context.model != model:
             more["requested_model"] = short(context.model)
         if self._may_write_content(context):
-            more["prompt"] = tuple(context.state.pop(self, ()))
-            more["answer"] = outcome.answer
+            more["content"] = context.state.pop(self, None) or Content()
         return more or None
 
     def _may_write_content(self, context: Context) -> bool:

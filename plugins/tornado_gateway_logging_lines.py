@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import msgspec
 from structlog.dev import ConsoleRenderer
 from structlog.processors import JSONRenderer
 
+from tornado_gateway_logging_content import MOST_CHARACTERS
 from tornado_gateway_logging_redaction import redacted
 
 REQUEST_FIELDS = (
@@ -44,8 +45,6 @@ REQUEST_FIELDS = (
 """The names and their order are a promise to whoever reads the files."""
 
 FROM_CLIENT = ("request_id", "path", "model", "requested_model", "user", "prompt", "answer")
-MOST_CONTENT = 20_000
-"""Characters of a prompt or an answer, where they are written at all."""
 IN_MILLISECONDS = ("queue_ms", "first_byte_ms", "duration_ms", "load_ms")
 _COLOURS = {"INFO": "\033[32m", "WARNING": "\033[33m", "ERROR": "\033[31m"}
 _SAID_FIRST = frozenset({"event", "time", "level", "method", "path", "status", "ended", "duration_ms"})
@@ -61,7 +60,7 @@ class Item(NamedTuple):
     values: tuple[Any, ...]
     """For a request the values of `REQUEST_FIELDS`, for an event `(event, time, level)`."""
     more: Mapping[str, Any] | None = None
-    """What else the line says, after these."""
+    """What else the line says, after these; `content` is a `Content`, which becomes `prompt` and `answer`."""
 
 
 def line_of(item: Item) -> Line:
@@ -74,29 +73,16 @@ def line_of(item: Item) -> Line:
 
 
 def _request_line(line: Line) -> Line:
-    if "prompt" in line:
-        line["prompt"] = _asked(line["prompt"])
+    content = line.pop("content", None)
+    if content is not None:
+        line["prompt"], line["answer"] = content.prompt(), content.answer()
     for name in FROM_CLIENT:
         if value := line.get(name):
-            line[name] = redacted(value[:MOST_CONTENT])
+            line[name] = redacted(value[:MOST_CHARACTERS])
     for name in IN_MILLISECONDS:
         if value := line.get(name):
             line[name] = round(value, 2)
     return line
-
-
-def _asked(bodies: Sequence[bytes]) -> str | None:
-    """What was asked of Ollama in one or more calls, as JSON, images left out; None when nothing got so far."""
-    if not bodies:
-        return None
-    asked = []
-    for body in bodies:
-        request = msgspec.json.decode(body)
-        asked.append({name: request[name] for name in ("system", "prompt", "suffix", "input") if name in request})
-        if "messages" in request:
-            kept = [{name: part for name, part in message.items() if name != "images"} for message in request["messages"]]
-            asked[-1]["messages"] = kept
-    return msgspec.json.encode(asked[0] if len(asked) == 1 else asked).decode()
 
 
 def _serialised(line: Any, **_: Any) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from tornado_gateway.hookspecs import AuthenticationFailed, Context, Principal, ServerFacts, StartupRefused
 from tornado_gateway_auth import Auth, presented_key
-from tornado_gateway_auth_keys import is_mistyped, new_key
+from tornado_gateway_auth_keys import KeyEntry, is_mistyped, new_key
 
 ALICE = {"name": "alice", "key": "My API Key"}
 TYPED = new_key()
@@ -153,6 +154,8 @@ async def test_keys_that_are_all_expired_make_no_key_for_the_run() -> None:
 
 
 async def test_an_entry_that_is_not_given_is_named_beside_those_that_are(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
     await started(ALICE, {"name": "bob"})
 
     assert [(record.msg, record.__dict__["facts"]) for record in caplog.records] == [("keys_not_given", {"names": ["bob"]})]
@@ -339,3 +342,12 @@ def test_the_settings_have_a_schema_for_editors() -> None:
 
     assert set(schema["properties"]) == {"keys", "key_file"}
     assert schema["$defs"]["KeyEntry"]["properties"]["expires"]["examples"] == ["2027-01-31"]
+
+
+def test_the_page_shows_every_setting() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "auth.md").read_text("utf-8")
+    shown = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])["plugins"][0]["auth"]
+
+    assert set(shown) == set(Auth.Settings.model_fields)
+    assert {name for entry in shown["keys"] for name in entry} == set(KeyEntry.model_fields)
+    assert Auth.Settings.model_validate(shown)

@@ -8,9 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
-from tornado_gateway.hookspecs import Context, NativeCall, Outcome, Principal, Record, ServerFacts, StartupRefused, Usage
+from tornado_gateway.hookspecs import (
+    Context,
+    Message,
+    NativeCall,
+    Outcome,
+    Principal,
+    Record,
+    ServerFacts,
+    StartupRefused,
+    Usage,
+)
 from tornado_gateway_logging import Logging
 
 NAMES = [
@@ -87,9 +98,13 @@ async def line_for(folder: Path, context: Context, outcome: Outcome, **more: Any
     return line
 
 
-async def forward() -> Any:
-    for record in (Record(done=True),):
-        yield [record]
+async def answered(plugin: Logging, context: Context) -> None:
+    """What the core does with a call, from its first record to the end of the request."""
+    function = await plugin.transform(context, CALL)
+    for text in ("canary ", "answer"):
+        record = Record(message=Message(content=text))
+        assert function is None or function(record) is record
+    await plugin.finished(context, WHOLE)
 
 
 async def test_a_request_is_one_line_with_the_promised_names(tmp_path: Path) -> None:
@@ -182,8 +197,7 @@ async def test_c09_prompts_answers_keys_and_headers_are_in_no_file(tmp_path: Pat
     plugin = await started(tmp_path)
     context = request()
 
-    assert await plugin.answer(context, CALL, forward) is None
-    await plugin.finished(context, WHOLE)
+    await answered(plugin, context)
     logging.getLogger("tornado_gateway.hooks").error("hook_failed", exc_info=RuntimeError("canary"), extra={"facts": {}})
     await plugin.shutdown()
 
@@ -196,8 +210,7 @@ async def test_where_it_is_allowed_prompt_and_answer_are_written_but_no_key(tmp_
     plugin = await started(tmp_path, said, log_content=True)
     context = request()
 
-    assert await plugin.answer(context, CALL, forward) is None
-    await plugin.finished(context, WHOLE)
+    await answered(plugin, context)
     await plugin.shutdown()
 
     announced, line = lines(tmp_path / "info.log")
@@ -212,8 +225,7 @@ async def test_a_key_may_allow_it_for_itself(tmp_path: Path) -> None:
     plugin = await started(tmp_path)
     for name, allowed in (("alice", True), ("bob", False)):
         context = request(principal=Principal(name, log_content=allowed))
-        await plugin.answer(context, CALL, forward)
-        await plugin.finished(context, WHOLE)
+        await answered(plugin, context)
     await plugin.shutdown()
 
     alice, bob = lines(tmp_path / "info.log")
@@ -345,3 +357,11 @@ def test_the_shipped_settings_write_to_logs_and_no_content() -> None:
 
     assert shipped.directory == Path("logs")
     assert not shipped.log_content
+
+
+def test_the_page_shows_every_setting_with_its_default() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "logging.md").read_text("utf-8")
+    shown = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])["plugins"][0]["logging"]
+
+    assert list(shown) == list(Logging.Settings.model_fields)
+    assert Logging.Settings.model_validate(shown) == Logging.Settings()

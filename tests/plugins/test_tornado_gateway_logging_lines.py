@@ -4,11 +4,12 @@ import json
 import logging
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tornado_gateway.hookspecs import NativeCall, Record
+from tornado_gateway_logging_content import Content
 from tornado_gateway_logging_lines import REQUEST_FIELDS, Item, human_lines, json_line, line_of
 
 MOMENT = 1790000000.1234
@@ -109,17 +110,15 @@ def test_a_terminal_has_colours() -> None:
     assert "\033[" in render(line_of(event(plugin="x")))
 
 
-def test_what_was_asked_is_written_without_images() -> None:
-    chat = {"messages": [{"role": "user", "content": "Hello", "images": ["AAAA"]}], "model": "m", "options": {}}
-    generate = {"prompt": "Once", "images": ["AAAA"]}
-    bodies = tuple(msgspec.json.encode(body) for body in (chat, generate))
+def test_content_becomes_prompt_and_answer_behind_the_rest() -> None:
+    content = Content()
+    hear = content.listen(NativeCall("/api/generate", "m", "", b'{"prompt":"Once"}', stream=False))
+    hear(Record(response="upon", done=True))
 
-    one = line_of(item(more={"prompt": bodies[:1]}))["prompt"]
-    both = line_of(item(more={"prompt": bodies}))["prompt"]
+    line = line_of(item(more={"content": content}))
 
-    assert json.loads(one) == {"messages": [{"role": "user", "content": "Hello"}]}
-    assert json.loads(both) == [json.loads(one), {"prompt": "Once"}]
-    assert line_of(item(more={"prompt": ()}))["prompt"] is None
+    assert list(line)[len(REQUEST_FIELDS) :] == ["prompt", "answer"]
+    assert (line["prompt"], line["answer"]) == ('{"prompt":"Once"}', "upon")
 
 
 def test_even_where_words_are_written_keys_are_not_and_the_length_is_bounded() -> None:
