@@ -17,6 +17,7 @@ TEST = [
     "hypothesis>=6.100",
     "jsonschema>=4.20",
     "openai>=1.109",
+    "pip>=23.1",  # installs the wheel into an empty environment; environments made by uv have none
     "psutil>=6",
     "pytest>=8.3",
     "pytest-asyncio>=1.0",
