@@ -48,14 +48,15 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    upstream: str,
+    url: str,
+    /,
     *,
     plugins: Sequence[str | Mapping[str, Any]] = (AUTH,),
     server: Mapping[str, Any] | None = None,
     **sections: Any,
 ) -> AsyncIterator[Served]:
     """`plugins` as in the configuration; other sections likewise."""
-    sections.setdefault("upstream", {})["url"] = upstream
+    sections["upstream"] = {"url": url, **sections.get("upstream", {})}
     settings = Settings.model_validate({"server": dict(server or {}), "plugins": list(plugins), **sections})
     sockets = bind_sockets(0, "127.0.0.1", family=socket.AF_INET)
     async with Gateway(settings, announce=lambda _: None) as gateway:
