@@ -128,8 +128,8 @@ class Logging:
             more["user"] = short(context.user)
         if context.model != model:
             more["requested_model"] = short(context.model)
-        if self._may_write_content(context):
-            more["content"] = context.state.pop(self, None) or Content()
+        if content := context.state.pop(self, None):
+            more["content"] = content
         return more or None
 
     def _may_write_content(self, context: Context) -> bool:
