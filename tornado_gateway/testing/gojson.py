@@ -62,6 +62,8 @@ def _syntax_text(text: str, position: int) -> str:
 
 
 def _quoted(character: str) -> str:
+    """Go names the byte at fault: of a letter beyond ASCII the first one."""
+    character = chr(character.encode()[0])
     return r"'\''" if character == "'" else f"'{character}'"
 
 
