@@ -1,0 +1,114 @@
+"""A gateway lives in anybody's Tornado process, beside other gateways."""
+
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from serving import AUTH, KEY, chat_request, serving
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+from tornado_gateway import Gateway
+from tornado_gateway.config import Settings
+from tornado_gateway.hookspecs import StartupRefused
+from tornado_gateway.testing import FakeOllama, say
+
+BODY = {"model": "llama3.2", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+def settings(url: str, **more: Any) -> Settings:
+    return Settings.model_validate({"upstream": {"url": url}, "plugins": [AUTH], **more})
+
+
+@asynccontextmanager
+async def listening(application: Application) -> AsyncIterator[int]:
+    sockets = bind_sockets(0, "127.0.0.1", family=socket.AF_INET)
+    server = HTTPServer(application)
+    server.add_sockets(sockets)
+    yield sockets[0].getsockname()[1]
+    server.stop()
+    await server.close_all_connections()
+
+
+async def ask(port: int, path: str) -> bytes:
+    import asyncio
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(chat_request(json.dumps(BODY).encode(), path=path, more="Connection: close\r\n"))
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+class Own(RequestHandler):
+    def get(self) -> None:
+        self.write("mine")
+
+    post = get
+
+
+async def test_the_routes_can_be_mounted_in_another_application() -> None:
+    async with FakeOllama() as ollama, Gateway(settings(ollama.url)) as gateway:
+        ollama.next(say("from below"))
+        application = Application([("/own", Own), *gateway.routes("/llm")])
+
+        async with listening(application) as port:
+            assert b"from below" in await ask(port, "/llm/v1/chat/completions")
+            assert b"mine" in await ask(port, "/own")
+            assert b" 404 " in await ask(port, "/v1/chat/completions")
+
+
+async def test_an_application_is_the_gateway_alone() -> None:
+    async with FakeOllama() as ollama, Gateway(settings(ollama.url)) as gateway:
+        async with listening(gateway.application()) as port:
+            assert b"not_found" in await ask(port, "/own")
+            assert b"chat.completion" in await ask(port, "/api/chat/completions")
+
+
+async def test_two_gateways_in_one_process_share_nothing() -> None:
+    plugins = [AUTH, {"rate_limit": {"requests_per_minute": 1}}, "cache"]
+    async with FakeOllama() as one, FakeOllama() as two:
+        one.next(say("from one"))
+        two.next(say("from two"))
+        async with serving(one.url, plugins=plugins) as first, serving(two.url, plugins=plugins) as second:
+            answers = [await ask(served.port, "/v1/chat/completions") for served in (first, second, first, second)]
+
+    assert b"from one" in answers[0]
+    assert b"from two" in answers[1]
+    assert [b" 429 " in answer for answer in answers] == [False, False, True, True]
+
+
+async def test_a_gateway_that_is_not_started_says_so() -> None:
+    with pytest.raises(RuntimeError, match="async with"):
+        Gateway(Settings()).application()
+
+
+async def test_r29_without_authentication_only_this_machine_is_served() -> None:
+    with pytest.raises(StartupRefused, match="allow_anonymous"):
+        async with Gateway(Settings.model_validate({"server": {"host": "0.0.0.0"}, "plugins": []})):
+            pass
+
+    async with Gateway(Settings.model_validate({"server": {"host": "0.0.0.0", "allow_anonymous": True}, "plugins": []})):
+        pass
+
+
+async def test_new_settings_count_for_the_next_request() -> None:
+    async with FakeOllama() as ollama, serving(ollama.url) as served:
+        before = await ask(served.port, "/v1/chat/completions")
+        changed = Settings.model_validate(
+            {
+                "upstream": {"url": ollama.url},
+                "plugins": [{"auth": {"keys": [{"name": "other", "key": KEY + "!"}]}}],
+                "server": {"port": 1},
+            }
+        )
+        needs_restart = await served.gateway.reconfigure(changed)
+        after = await ask(served.port, "/v1/chat/completions")
+
+    assert b" 200 " in before
+    assert b" 401 " in after
+    assert needs_restart == ["server.port"]
