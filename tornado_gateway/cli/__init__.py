@@ -26,14 +26,24 @@ WRONG = 2
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *(name for name in self._of_plugins() if name not in COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            return self._of_plugins().get(cmd_name)
         command = import_module(f"{__name__}.{cmd_name}").command
         assert isinstance(command, click.Command)  # noqa: S101  # a module of ours without its command
         return command
+
+    def _of_plugins(self) -> dict[str, click.Command]:
+        """Asked for once, and only when a name is not one of ours or all are listed: plugins are built for it."""
+        if self._extra is None:
+            from tornado_gateway.cli.extra import plugin_commands
+
+            self._extra = plugin_commands()
+        return self._extra
+
+    _extra: dict[str, click.Command] | None = None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
