@@ -28,10 +28,12 @@ WEATHER = {
 }
 
 
-def plan(capabilities: frozenset[str] | None = ABLE, policy: Policy | None = None, **fields: Any) -> Plan:
+def plan(**fields: Any) -> Plan:
+    """The plan for a plain request with `fields`; two of them are not the request's: `capabilities` and `policy`."""
+    capabilities, policy = fields.pop("capabilities", ABLE), fields.pop("policy", Policy())
     body = json.dumps({"model": "m", "messages": HELLO, **fields}).encode()
     call = DIALECT.parse(body, Limits())
-    return call.plan(ModelFacts("m:latest", "d" * 64, capabilities), policy or Policy())
+    return call.plan(ModelFacts("m:latest", "d" * 64, capabilities), policy)
 
 
 def native(**fields: Any) -> dict[str, Any]:

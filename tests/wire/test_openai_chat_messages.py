@@ -28,7 +28,7 @@ def test_a_message_without_a_role_is_named() -> None:
 
 
 def test_the_answer_of_a_function_is_a_result_with_its_name() -> None:
-    history = [
+    history: list[dict[str, Any]] = [
         {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"a":1}'}},
         {"role": "function", "name": "f", "content": "2"},
     ]
