@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 
-import psutil
 import pytest
 import uvloop
-
-from tests.upstream.raw import RawServer, Script, Serve
+from upstream.raw import RawServer, Script, Serve
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -67,10 +66,31 @@ def black_hole() -> Iterator[int]:
 
 
 @pytest.fixture
-def sockets_to() -> Callable[[int], int]:
-    """How many sockets this process has open whose other end is a certain port."""
+def open_sockets() -> Callable[[], list[int]]:
+    """The port at the other end of each of this process's sockets, 0 where there is none.
 
-    def count(port: int) -> int:
-        return sum(bool(entry.raddr) and entry.raddr.port == port for entry in psutil.Process().net_connections("tcp"))
+    Asked of the descriptors: the kernel's own list (/proc/net/tcp) may miss some when other programs are busy.
+    """
 
-    return count
+    def ports() -> list[int]:
+        return [port for name in os.listdir("/dev/fd") if (port := _peer_port(int(name))) is not None]  # noqa: PTH208
+
+    return ports
+
+
+def _peer_port(descriptor: int) -> int | None:
+    try:
+        copy = os.dup(descriptor)
+    except OSError:
+        return None
+    try:
+        sock = socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return None
+    with sock:
+        try:
+            name = sock.getpeername()
+        except OSError:
+            return 0
+        return int(name[1]) if isinstance(name, tuple) else 0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import re
 import socket
 import ssl
 import struct
+import sys
+import termios
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -65,6 +68,13 @@ class Peer:
             await self._writer.drain()
             self._server.sent += len(part)
 
+    async def received(self) -> None:
+        """Wait until the kernel has delivered what was sent: an RST would overtake it."""
+        sock = self._writer.get_extra_info("socket")
+        async with asyncio.timeout(WITHIN):
+            while _unread_by_peer(sock):  # noqa: ASYNC110  # the kernel sets no event
+                await asyncio.sleep(0.001)
+
     async def gone(self) -> None:
         """Wait until the client has closed."""
         try:
@@ -81,6 +91,12 @@ class Peer:
         sock = self._writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
+
+
+def _unread_by_peer(sock: socket.socket) -> int:
+    """Bytes that the other side's kernel has not acknowledged (TIOCOUTQ)."""
+    left = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    return int.from_bytes(left, sys.byteorder)
 
 
 Script = Callable[[Peer], Awaitable[None]]

@@ -29,7 +29,34 @@ async def connected_socket(host: str, port: int) -> socket.socket:
     addresses = await _addresses(host, port)
     if len(addresses) == 1:
         return await _connect(addresses[0])
-    return await _race(addresses)
+    return await first_connected(addresses)
+
+
+async def first_connected(addresses: Sequence[Address]) -> socket.socket:
+    """Try the addresses side by side, each with a head start over the next one, or as soon as all before it have failed."""
+    loop = asyncio.get_running_loop()
+    attempts: list[asyncio.Task[socket.socket]] = []
+    waiting = [*reversed(addresses)]
+    winner: asyncio.Task[socket.socket] | None = None
+    try:
+        while winner is None:
+            if waiting:
+                attempts.append(loop.create_task(_connect(waiting.pop())))
+            running = [attempt for attempt in attempts if not attempt.done()]
+            if running:
+                await asyncio.wait(running, timeout=_HEAD_START if waiting else None, return_when=asyncio.FIRST_COMPLETED)
+            winner = next((attempt for attempt in attempts if attempt.done() and attempt.exception() is None), None)
+            if winner is None and not waiting and all(attempt.done() for attempt in attempts):
+                break
+    finally:
+        for attempt in attempts:
+            if attempt is not winner:
+                attempt.add_done_callback(_close_unwanted)
+                attempt.cancel()
+    if winner is None:
+        # All have failed: the last address is the likeliest one to be meant (localhost: ::1, then 127.0.0.1).
+        return attempts[-1].result()
+    return winner.result()
 
 
 async def _addresses(host: str, port: int) -> Sequence[Address]:
@@ -55,32 +82,6 @@ async def _connect(address: Address) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-async def _race(addresses: Sequence[Address]) -> socket.socket:
-    loop = asyncio.get_running_loop()
-    attempts: list[asyncio.Task[socket.socket]] = []
-    waiting = [*reversed(addresses)]
-    winner: asyncio.Task[socket.socket] | None = None
-    try:
-        while winner is None:
-            if waiting:
-                attempts.append(loop.create_task(_connect(waiting.pop())))
-            running = [attempt for attempt in attempts if not attempt.done()]
-            if running:
-                await asyncio.wait(running, timeout=_HEAD_START if waiting else None, return_when=asyncio.FIRST_COMPLETED)
-            winner = next((attempt for attempt in attempts if attempt.done() and attempt.exception() is None), None)
-            if winner is None and not waiting and all(attempt.done() for attempt in attempts):
-                break
-    finally:
-        for attempt in attempts:
-            if attempt is not winner:
-                attempt.add_done_callback(_close_unwanted)
-                attempt.cancel()
-    if winner is None:
-        # All have failed: the last address is the likeliest one to be meant (localhost: ::1, then 127.0.0.1).
-        return attempts[-1].result()
-    return winner.result()
 
 
 def _close_unwanted(attempt: asyncio.Task[socket.socket]) -> None:
