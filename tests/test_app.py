@@ -63,10 +63,9 @@ async def test_the_routes_can_be_mounted_in_another_application() -> None:
 
 
 async def test_an_application_is_the_gateway_alone() -> None:
-    async with FakeOllama() as ollama, Gateway(settings(ollama.url)) as gateway:
-        async with listening(gateway.application()) as port:
-            assert b"not_found" in await ask(port, "/own")
-            assert b"chat.completion" in await ask(port, "/api/chat/completions")
+    async with FakeOllama() as ollama, Gateway(settings(ollama.url)) as gateway, listening(gateway.application()) as port:
+        assert b"not_found" in await ask(port, "/own")
+        assert b"chat.completion" in await ask(port, "/api/chat/completions")
 
 
 async def test_two_gateways_in_one_process_share_nothing() -> None:
