@@ -2,7 +2,7 @@
 
 Ollama offers tools to a model but cannot make it call one. Where a call is demanded, the gateway has the answer's text constrained by a
 grammar whose only sentences are calls, and reads them as calls (`openai_chat_turn`). The tools are sent all the same, since
-the model's template shows them to the model. See `docs/decisions/forced-tool-calls.md`.
+the model's template shows them to the model. See `docs/decisions/0010-forced-tool-calls.md`.
 """
 
 from __future__ import annotations
