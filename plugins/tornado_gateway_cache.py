@@ -7,7 +7,6 @@ The plugin only decides: what is kept is in `tornado_gateway_cache_entries`, wha
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +35,7 @@ class _Visit:
 
     state: State = "hit"
     age: float = 0.0
-    bodies: Counter[bytes] = field(default_factory=Counter)
+    bodies: dict[bytes, int] = field(default_factory=dict)
     asks: dict[int, _Ask] = field(default_factory=dict)
 
 
@@ -113,7 +112,7 @@ class Cache:
 
     @hookimpl
     async def answer(self, context: Context, call: NativeCall, forward: Forward) -> Answer | None:
-        visit: _Visit = context.state.setdefault(self, _Visit())
+        visit: _Visit = context.state.get(self) or context.state.setdefault(self, _Visit())
         wishes = read_wishes(context.headers.get("cache-control"))
         if wishes.no_store and not wishes.only_if_cached:
             self._pass(context, visit, "bypass")
@@ -151,8 +150,8 @@ class Cache:
 
     def _ask(self, context: Context, visit: _Visit, call: NativeCall) -> _Ask:
         tenant = context.principal.name if context.principal else "anonymous"
-        twin = visit.bodies[call.body]
-        visit.bodies[call.body] += 1
+        twin = visit.bodies.get(call.body, 0)
+        visit.bodies[call.body] = twin + 1
         return _Ask(key_of(tenant, call, twin), self._keeps(call))
 
     def _keeps(self, call: NativeCall) -> bool:

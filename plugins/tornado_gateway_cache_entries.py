@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from cachetools import TLRUCache
+from cachetools import Cache, TLRUCache
 
 from tornado_gateway.hookspecs import NativeCall, Record, decode_records, encode_records
 
@@ -25,11 +25,9 @@ def key_of(tenant: str, call: NativeCall, twin: int = 0) -> bytes:
     as `n` choices do: each is to be an answer of its own.
     """
     model = f"digest:{call.digest}" if call.digest else f"name:{call.model}"
-    digest = hashlib.sha256()
-    for part in (str(SCHEMA).encode(), tenant.encode(), call.endpoint.encode(), model.encode(), call.body, str(twin).encode()):
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.digest()
+    parts = f"{SCHEMA}", tenant, call.endpoint, model, f"{twin}"
+    head = "".join([f"{len(part)}:{part}" for part in parts])
+    return hashlib.sha256(f"{head}{len(call.body)}:".encode() + call.body).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +92,15 @@ class Entries:
         return Entry(data, self._clock()) if len(data) <= self._bounds.entry_bytes else None
 
     def put(self, key: bytes, entry: Entry) -> bool:
-        """Keep an entry; False when it cannot be kept."""
+        """Keep an entry; False when it is larger than may be kept."""
         if len(entry.data) + OVERHEAD > self._bounds.bytes or len(entry.data) > self._bounds.entry_bytes:
             self._report([key])
             return False
         self._map[key] = entry
-        while len(self._map) > self._bounds.entries:
+        while self._map.count > self._bounds.entries:
             self._map.popitem()
         self._report(self._map.take_gone())
-        return key in self._map
+        return True
 
     def _report(self, keys: list[bytes]) -> None:
         if keys:
@@ -121,6 +119,11 @@ class _Map(TLRUCache[bytes, Entry]):
             getsizeof=lambda entry: len(entry.data) + OVERHEAD,
         )
         self._gone: list[bytes] = []
+
+    @property
+    def count(self) -> int:
+        """How many entries there are; `len` would look for expired ones first."""
+        return Cache.__len__(self)
 
     def popitem(self) -> tuple[bytes, Entry]:
         key, entry = super().popitem()

@@ -36,7 +36,6 @@ class Flights:
         task = asyncio.get_running_loop().create_task(flight.run(forward), name="tornado-gateway-cache-flight")
         flight.task = task
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         task.add_done_callback(flight.end)
         return Reader(flight, keep=keep)
 
@@ -49,6 +48,10 @@ class Flights:
         """Let nobody join any more."""
         if self._joinable.get(flight.key) is flight:
             del self._joinable[flight.key]
+
+    def forget(self, task: asyncio.Task[None]) -> None:
+        """The generation of this task has ended."""
+        self._tasks.discard(task)
 
     async def stop(self) -> None:
         """Stop every generation, and wait until each has stopped."""
@@ -90,6 +93,7 @@ class Flight:
     def end(self, task: asyncio.Task[None]) -> None:
         """The task's last word, also when it was cancelled before its first step: nobody waits on a dead generation."""
         self.ended = True
+        self._flights.forget(task)
         self._flights.close(self)
         self.failure = Overloaded("The generation was stopped.", retry_after=1) if task.cancelled() else task.exception()
         self._wake()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -29,6 +29,8 @@ from tornado_gateway_rate_limit_line import Gate, Line, Party, Patience, Refused
 from tornado_gateway_rate_limit_meters import Hold, MemoryMeters, Meters, Rate, Reading, Taken, Want
 
 _NOBODY = Principal("anonymous")
+_REQUESTS = ("X-RateLimit-Limit-Requests", "X-RateLimit-Remaining-Requests", "X-RateLimit-Reset-Requests")
+_TOKENS = ("X-RateLimit-Limit-Tokens", "X-RateLimit-Remaining-Tokens", "X-RateLimit-Reset-Tokens")
 
 
 class Limits(BaseModel):
@@ -56,7 +58,7 @@ class _Visit:
 
     party: Party
     estimate: int
-    holds: list[Hold] = field(default_factory=list)
+    holds: Sequence[Hold] = ()
 
 
 class RateLimit:
@@ -91,16 +93,16 @@ class RateLimit:
     async def admit(self, context: Context) -> None:
         tenant = context.principal or _NOBODY
         visit = context.state[self] = _Visit(Party(tenant.name), max(1, context.prompt_tokens_estimate))
-        requests = list(self._request_wants(context, tenant))
-        tokens = list(self._token_wants(context, tenant, visit.estimate))
-        if not requests and not tokens:
+        requests = self._request_wants(context, tenant)
+        wants = [*requests, *self._token_wants(context, tenant, visit.estimate)]
+        if not wants:
             return
-        taken = await self._meters.take([*requests, *tokens])
-        visit.holds.extend(taken.holds)
-        _write_headers(context, "Requests", taken.readings[: len(requests)])
-        _write_headers(context, "Tokens", taken.readings[len(requests) :])
-        if taken.refused is not None:
-            raise _refusal(context, [*requests, *tokens][taken.refused], taken, taken.readings[taken.refused])
+        taken = await self._meters.take(wants)
+        visit.holds = taken.holds
+        _write_headers(context, _REQUESTS, taken.readings[: len(requests)])
+        _write_headers(context, _TOKENS, taken.readings[len(requests) :])
+        if (refused := taken.refused) is not None:
+            raise _refusal(context, wants[refused], taken, taken.readings[refused])
 
     @hookimpl
     async def dispatch(self, context: Context, call: NativeCall) -> Release | None:
@@ -127,21 +129,25 @@ class RateLimit:
         if visit is not None and visit.holds:
             await self._meters.settle(visit.holds, _used(outcome, visit.estimate))
 
-    def _request_wants(self, context: Context, tenant: Principal) -> Iterator[Want]:
+    def _request_wants(self, context: Context, tenant: Principal) -> list[Want]:
         settings = self._settings
+        wants = []
         if rate := _rate(tenant.requests_per_minute, settings.requests_per_minute, settings.burst):
-            yield Want(("requests", tenant.name), rate)
+            wants.append(Want(("requests", tenant.name), rate))
         model, limits = self._model_limits(context)
         if limits and (rate := _rate(None, limits.requests_per_minute, limits.burst)):
-            yield Want(("requests", tenant.name, model), rate)
+            wants.append(Want(("requests", tenant.name, model), rate))
+        return wants
 
-    def _token_wants(self, context: Context, tenant: Principal, estimate: int) -> Iterator[Want]:
+    def _token_wants(self, context: Context, tenant: Principal, estimate: int) -> list[Want]:
         settings = self._settings
+        wants = []
         if rate := _rate(tenant.tokens_per_minute, settings.tokens_per_minute, settings.token_burst):
-            yield Want(("tokens", tenant.name), rate, estimate, reserve=True)
+            wants.append(Want(("tokens", tenant.name), rate, estimate, reserve=True))
         model, limits = self._model_limits(context)
         if limits and (rate := _rate(None, limits.tokens_per_minute, limits.token_burst)):
-            yield Want(("tokens", tenant.name, model), rate, estimate, reserve=True)
+            wants.append(Want(("tokens", tenant.name, model), rate, estimate, reserve=True))
+        return wants
 
     def _gates(self, tenant: Principal, model: str, asked: str) -> Iterator[Gate]:
         settings = self._settings
@@ -167,6 +173,7 @@ class RateLimit:
         return model, self._find(model, asked)
 
     def _find(self, *names: str) -> Limits | None:
+        """The limits of a model: those of the first pattern that matches one of its names."""
         for pattern, limits in self._settings.models.items():
             if any(fnmatchcase(name, pattern) for name in names):
                 return limits
@@ -193,13 +200,13 @@ def _used(outcome: Outcome, estimate: int) -> int:
     return 0
 
 
-def _write_headers(context: Context, unit: str, readings: tuple[Reading, ...]) -> None:
+def _write_headers(context: Context, names: Sequence[str], readings: Sequence[Reading]) -> None:
     if not readings:
         return
-    tightest = min(readings, key=lambda reading: reading.remaining)
-    context.add_header(f"X-RateLimit-Limit-{unit}", str(tightest.limit))
-    context.add_header(f"X-RateLimit-Remaining-{unit}", str(tightest.remaining))
-    context.add_header(f"X-RateLimit-Reset-{unit}", go_duration(tightest.reset))
+    tightest = readings[0] if len(readings) == 1 else min(readings, key=lambda reading: reading.remaining)
+    values = str(tightest.limit), str(tightest.remaining), go_duration(tightest.reset)
+    for name, value in zip(names, values, strict=True):
+        context.add_header(name, value)
 
 
 def _refusal(context: Context, want: Want, taken: Taken, reading: Reading) -> RateLimitExceeded:

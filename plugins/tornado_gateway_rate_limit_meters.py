@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from operator import attrgetter
+from typing import NamedTuple, Protocol
 
 Key = tuple[str, ...]
 """Whose meter, of what: a tuple, so that no two names can run together."""
@@ -26,16 +26,14 @@ _SWEEP = 64
 """How many meters a newcomer may push out of the way: bounds the time that one request can cost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(NamedTuple):
     """A steady rate, and how much may come at once."""
 
     per_minute: int
     burst: int
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(NamedTuple):
     """An amount asked of one meter. A reserved one is settled later with what was really used."""
 
     key: Key
@@ -44,8 +42,7 @@ class Want:
     reserve: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """How a meter stands. Times in seconds."""
 
     limit: int
@@ -56,8 +53,7 @@ class Reading:
     """Until the amount that was refused fits; 0.0 when it was taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """An amount that was reserved and waits to be settled."""
 
     key: Key
@@ -66,20 +62,19 @@ class Hold:
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """The answer to `take`: a reading for each want, in order, and what was reserved."""
 
-    readings: tuple[Reading, ...]
-    holds: tuple[Hold, ...] = ()
+    readings: Sequence[Reading]
+    holds: Sequence[Hold] = ()
     full: bool = False
     """No meter could be kept for this caller: too many others are in use."""
 
     @property
     def refused(self) -> int | None:
         """The index of the want that refuses, the one with the longest wait where several do; None when all were taken."""
-        waits = [reading.wait for reading in self.readings]
-        return waits.index(max(waits)) if any(waits) else None
+        longest = max(self.readings, key=_wait)
+        return self.readings.index(longest) if longest.wait else None
 
 
 class Meters(Protocol):
@@ -115,17 +110,16 @@ class MemoryMeters:
         now = self._clock()
         found = self._find(wants, now)
         if found is None:
-            return Taken(tuple(Reading(want.rate.burst, 0, 1.0, 1.0) for want in wants), full=True)
-        pairs = list(zip(found, wants, strict=True))
-        waits = [meter.wait(want.rate, want.amount, now) for meter, want in pairs]
+            return Taken([Reading(want.rate.burst, 0, 1.0, 1.0) for want in wants], full=True)
+        waits = [meter.wait(want.rate, want.amount, now) for meter, want in zip(found, wants, strict=True)]
         holds: list[Hold] = []
         if not any(waits):
-            for meter, want in pairs:
+            for meter, want in zip(found, wants, strict=True):
                 number = meter.add(want.amount, reserve=want.reserve)
                 if want.reserve:
                     holds.append(Hold(want.key, want.rate, number, want.amount))
-        readings = (meter.reading(want.rate, wait) for (meter, want), wait in zip(pairs, waits, strict=True))
-        return Taken(tuple(readings), tuple(holds))
+        readings = [meter.reading(want.rate, wait) for meter, want, wait in zip(found, wants, waits, strict=True)]
+        return Taken(readings, holds)
 
     async def settle(self, holds: Sequence[Hold], used: int) -> None:
         now = self._clock()
@@ -137,10 +131,11 @@ class MemoryMeters:
 
     def _find(self, wants: Sequence[Want], now: int) -> list[_Meter] | None:
         """The meter of each want, new ones made; None when there is no room for them."""
-        new = {want.key for want in wants if want.key not in self._meters}
+        known = self._meters
+        new = {want.key for want in wants if want.key not in known}
         if new and not self._make_room(len(new), now):
             return None
-        return [self._meters.get(want.key) or self._meters.setdefault(want.key, _Meter(now)) for want in wants]
+        return [known.get(want.key) or known.setdefault(want.key, _Meter(now)) for want in wants]
 
     def _make_room(self, number: int, now: int) -> bool:
         # A clock hand over the meters: those at rest go, those in use move to the end and are looked at again a round later.
@@ -172,7 +167,7 @@ class _Meter:
 
     @property
     def _level(self) -> int:
-        return self._debt + sum(self._held.values())
+        return self._debt + sum(self._held.values()) if self._held else self._debt
 
     def at_rest(self, now: int) -> bool:
         """Whether a new meter would say the same."""
@@ -216,6 +211,9 @@ class _Meter:
     def reading(self, rate: Rate, wait: float) -> Reading:
         level = self._level
         return Reading(rate.burst, max(0, rate.burst * MINUTE - level) // MINUTE, _seconds(level, rate), wait)
+
+
+_wait = attrgetter("wait")
 
 
 def _seconds(parts: int, rate: Rate) -> float:
