@@ -5,14 +5,11 @@ The order of the checks is Ollama's, since the first fault decides the answer.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tornado_gateway.testing import gojson
+from tornado_gateway.testing import gojson, tooltypes, values
 from tornado_gateway.testing.refusals import Refusal
 
 Endpoint = Literal["/api/chat", "/api/generate", "/api/embed"]
@@ -38,11 +35,6 @@ _MESSAGE = {
 }  # fmt: skip
 _MESSAGE_NAMES = frozenset(_MESSAGE)
 _FITS: dict[str, type | tuple[type, ...]] = {"string": str, "bool": bool, "map[string]interface {}": dict}
-_LEVELS = ("high", "medium", "low", "max")
-_BASE64_FAULT = re.compile(r"[^A-Za-z0-9+/]")
-_DURATION = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h)(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))*")
-_TERM = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(slots=True)
@@ -144,14 +136,8 @@ def _checked(value: Any, go_type: str, path: str) -> Any:
     return value
 
 
-def _array(value: Any, path: str, go_type: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise Refusal(400, gojson.misfit(value, path, go_type))
-    return value
-
-
 def _messages(value: Any, path: str) -> list[dict[str, Any]]:
-    return [_message(item, path) for item in _array(value, path, "[]api.Message")]
+    return [_message(item, path) for item in values.array(value, path, "[]api.Message")]
 
 
 def _message(value: Any, path: str) -> dict[str, Any]:
@@ -167,97 +153,6 @@ def _message(value: Any, path: str) -> dict[str, Any]:
     return message
 
 
-def _tool_calls(value: Any, path: str) -> list[dict[str, Any]]:
-    calls = _array(value, path, "[]api.ToolCall")
-    for call in calls:
-        if not isinstance(call, dict):
-            raise Refusal(400, gojson.misfit(call, path, "api.ToolCall"))
-        function = call.get("function") or {}
-        if not isinstance(function, dict):
-            raise Refusal(400, gojson.misfit(function, f"{path}.function", "api.ToolCallFunction"))
-        if not isinstance(function.get("name") or "", str):
-            raise Refusal(400, gojson.misfit(function["name"], f"{path}.function.name", "string"))
-        if not isinstance(function.get("arguments") or {}, dict):
-            raise Refusal(400, "Value looks like object, but can't find closing '}' symbol")
-    return calls
-
-
-def _tools(value: Any, path: str) -> list[dict[str, Any]]:
-    tools = _array(value, path, "api.Tools")
-    for tool in tools:
-        if not isinstance(tool, dict):
-            raise Refusal(400, gojson.misfit(tool, path, "api.Tool"))
-        function = tool.get("function") or {}
-        if not isinstance(function, dict):
-            raise Refusal(400, gojson.misfit(function, f"{path}.function", "api.ToolFunction"))
-        _check_parameters(function.get("parameters") or {}, f"{path}.function.parameters")
-    return tools
-
-
-def _check_parameters(parameters: Any, path: str) -> None:
-    """Ollama's struct knows objects with one type; a boolean schema or a list of types is a type error."""
-    if not isinstance(parameters, dict):
-        raise Refusal(400, gojson.misfit(parameters, path, "api.ToolFunctionParameters"))
-    if not isinstance(parameters.get("type") or "", str):
-        raise Refusal(400, gojson.misfit(parameters["type"], f"{path}.type", "string"))
-    properties = parameters.get("properties") or {}
-    if not isinstance(properties, dict):
-        raise Refusal(400, gojson.misfit(properties, f"{path}.properties", "map[string]api.ToolProperty"))
-    for item in properties.values():
-        if item is not None and not isinstance(item, dict):
-            raise Refusal(400, gojson.misfit(item, f"{path}.properties", "api.ToolProperty"))
-
-
-def _images(value: Any, path: str) -> list[bytes]:
-    images = []
-    for item in _array(value, path, "[]api.ImageData"):
-        if not isinstance(item, str):
-            raise Refusal(400, gojson.misfit(item, path, "api.ImageData"))
-        images.append(_unbase64(item))
-    return images
-
-
-def _unbase64(text: str) -> bytes:
-    """Standard alphabet, padded; line breaks are skipped. Raises `Refusal` naming the first bad byte, as Go does."""
-    compact = text.replace("\r", "").replace("\n", "")
-    try:
-        return base64.b64decode(compact, validate=True)
-    except (binascii.Error, ValueError):
-        fault = _BASE64_FAULT.search(text.rstrip("="))
-        position = fault.start() if fault else len(text)
-        raise Refusal(400, f"illegal base64 data at input byte {position}") from None
-
-
-def _think(value: Any, _: str) -> bool | str:
-    if isinstance(value, bool):
-        return value
-    levels = '", "'.join(_LEVELS)
-    if isinstance(value, str):
-        if value in _LEVELS:
-            return value
-        shown = gojson.encode(value).decode()
-        raise Refusal(400, f'invalid think value: {shown} (must be "{levels}", true, or false)')
-    raise Refusal(400, f'think must be a boolean or string ("{levels}", true, or false)')
-
-
-def _keep_alive(value: Any, _: str) -> float:
-    """Seconds, or Go's duration text. Raises `Refusal` with Go's words."""
-    if isinstance(value, bool | list | dict):
-        go_type = {"bool": "bool", "array": "[]interface {}", "object": "map[string]interface {}"}[gojson.kind(value)]
-        raise Refusal(400, f"Unsupported type: {go_type}")
-    if isinstance(value, int | float):
-        # Beyond what Go's 64 bits of nanoseconds hold, the duration overflows and the model is unloaded at once.
-        return float(value) if abs(value) < 2**63 / 1e9 else 0.0
-    if value == "0":
-        return 0.0
-    if not _DURATION.fullmatch(value):
-        number = re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", value)
-        what = "missing unit in" if number else "invalid"
-        raise Refusal(400, f"time: {what} duration {gojson.encode(value).decode()}")
-    total = sum(float(number) * _SECONDS[unit] for number, unit in _TERM.findall(value))
-    return -total if value.startswith("-") else total
-
-
 def _inputs(value: Any) -> list[str]:
     if value is None or value == "":
         return []
@@ -267,20 +162,13 @@ def _inputs(value: Any) -> list[str]:
     return inputs
 
 
-def _context(value: Any, path: str) -> list[int]:
-    for item in _array(value, path, "[]int"):
-        if type(item) is not int:
-            raise Refusal(400, gojson.misfit(item, path, "int"))
-    return list(value)
-
-
 _SPECIAL: Mapping[str, Any] = {
     "[]api.Message": _messages,
-    "[]api.ToolCall": _tool_calls,
-    "[]int": _context,
+    "[]api.ToolCall": tooltypes.tool_calls,
+    "[]int": values.integers,
     "any": lambda value, _: value,
-    "api.Tools": _tools,
-    "images": _images,
-    "keep_alive": _keep_alive,
-    "think": _think,
+    "api.Tools": tooltypes.tools,
+    "images": values.images,
+    "keep_alive": values.keep_alive,
+    "think": values.think,
 }

@@ -45,8 +45,15 @@ def answer(schema: Any, text: str) -> str:
 
 
 def value(schema: Any, text: str, *, only_required: bool = False) -> Any:
-    """A value for the schema that has to do with the text. `only_required` leaves out what the schema does not insist on."""
-    return _Shaper(schema, text, only_required=only_required).shape(schema, "", 0)
+    """A value for the schema that has to do with the text. `only_required` leaves out what the schema does not insist on.
+
+    Raises `Refusal` for what is no schema.
+    """
+    try:
+        return _Shaper(schema, text, only_required=only_required).shape(schema, "", 0)
+    except (TypeError, AttributeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
+        # Keywords with values of the wrong type: in llama.cpp too any of them ends the conversion.
+        raise _unreadable(f"Unrecognized schema: {encode(schema).decode()[:1000]}") from error
 
 
 def places(text: str) -> list[str]:

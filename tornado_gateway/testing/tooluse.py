@@ -9,6 +9,7 @@ from typing import Any
 
 from tornado_gateway.testing import shapes, tokens
 from tornado_gateway.testing.gojson import encode
+from tornado_gateway.testing.refusals import Refusal
 
 _WORD = re.compile(r"[^\W_]+")
 _DULL = frozenset(
@@ -90,9 +91,17 @@ def _with_arguments(function: Mapping[str, Any], text: str) -> list[dict[str, An
     parameters = function.get("parameters") or {}
     places = shapes.places(text) if shapes.takes_place(parameters) else []
     return [
-        {"name": function.get("name") or "", "arguments": shapes.value(parameters, place or text, only_required=True)}
-        for place in (places or [""])
+        {"name": function.get("name") or "", "arguments": _arguments(parameters, place or text)} for place in (places or [""])
     ]
+
+
+def _arguments(parameters: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """In the tool's shape where that can be read: for a template a schema is only text, so that none is refused."""
+    try:
+        arguments = shapes.value({"type": "object", **parameters}, text, only_required=True)
+    except Refusal:
+        return {}
+    return arguments if isinstance(arguments, dict) else {}
 
 
 def numbered(call: Mapping[str, Any], index: int, key: str) -> dict[str, Any]:
