@@ -11,37 +11,55 @@ import errno
 import os
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream, SSLIOStream
+from tornado.iostream import IOStream
 from tornado.netutil import ssl_wrap_socket
 
+from tornado_gateway.clientstream import ClientStream, SecureClientStream
 from tornado_gateway.errors import Overloaded
-from tornado_gateway.handlers.reply import error_body, error_headers
+from tornado_gateway.handlers.reply import error_answer
 from tornado_gateway.log import get_logger
 
 _ACCEPTED_AT_ONCE = 64
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_SECONDS = 0.25
 _QUIET_SECONDS = 5.0
+_SWEEP_SECONDS = 0.5
 
 _log = get_logger(__name__)
 
 
 class Listener(HTTPServer):
-    """Tornado's server behind an accept loop of its own. `most` connections in all, `most_per_address` for one address."""
+    """Tornado's server behind an accept loop of its own.
+
+    `most` connections in all, `most_per_address` for one address; `head_seconds` for a request's head to arrive, `idle_seconds` for an
+    idle connection to stay.
+    """
 
     def initialize(  # type: ignore[override]  # built here only, with bounds that Tornado does not know
-        self, *args: Any, most: int, most_per_address: int, tls: ssl.SSLContext | None, **kwargs: Any
+        self,
+        *args: Any,
+        most: int,
+        most_per_address: int,
+        head_seconds: float,
+        idle_seconds: float,
+        tls: ssl.SSLContext | None,
+        **kwargs: Any,
     ) -> None:
         super().initialize(*args, **kwargs)
         self._most = most
         self._most_per_address = most_per_address
         self._tls = tls
+        self._head_seconds = head_seconds
+        self._idle_seconds = idle_seconds
+        self._sweep_every = max(0.05, min(_SWEEP_SECONDS, head_seconds / 4, idle_seconds / 4))
+        self._sweeping: asyncio.TimerHandle | None = None
         self._listening: list[socket.socket] = []
         self._addresses: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
@@ -54,6 +72,8 @@ class Listener(HTTPServer):
             listening.setblocking(False)
             self._listening.append(listening)
             self._loop.add_reader(listening.fileno(), self._accept, listening)
+        if self._sweeping is None:
+            self._sweep()
 
     def stop_listening(self) -> None:
         """Refuse connections from now on; those that stand go on."""
@@ -61,6 +81,18 @@ class Listener(HTTPServer):
             listening = self._listening.pop()
             self._loop.remove_reader(listening.fileno())
             listening.close()
+
+    def _sweep(self) -> None:
+        """Close what has been silent for too long: one timer for all connections, not one for each request."""
+        now = time.monotonic()
+        for connection in list(self._connections):
+            stream = connection.stream
+            if isinstance(stream, ClientStream | SecureClientStream) and stream.overdue(
+                now, self._head_seconds, self._idle_seconds
+            ):
+                stream.close()
+        if self._connections or self._listening:
+            self._sweeping = self._loop.call_later(self._sweep_every, self._sweep)
 
     def close_idle(self, busy: set[IOStream]) -> None:
         """Close the connections on which no request is at work."""
@@ -99,10 +131,10 @@ class Listener(HTTPServer):
         connection.setblocking(False)
         stream: IOStream
         if self._tls is None:
-            stream = IOStream(connection, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
+            stream = ClientStream(connection, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
         else:
             wrapped = ssl_wrap_socket(connection, self._tls, server_side=True, do_handshake_on_connect=False)
-            stream = SSLIOStream(wrapped, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
+            stream = SecureClientStream(wrapped, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
         self._addresses[peer] += 1
         self.handle_stream(stream, address)
 
@@ -112,7 +144,8 @@ class Listener(HTTPServer):
         with contextlib.suppress(OSError):
             connection.setblocking(False)
             if self._tls is None:
-                connection.send(_refusal())
+                full = Overloaded("The gateway has as many connections as it may have.", retry_after=1)
+                connection.send(error_answer(full))
                 connection.shutdown(socket.SHUT_WR)
         connection.close()
 
@@ -137,16 +170,3 @@ class Listener(HTTPServer):
 
 def _peer(address: Any) -> str:
     return str(address[0]) if isinstance(address, tuple) and address else ""
-
-
-def _refusal() -> bytes:
-    error = Overloaded("The gateway has as many connections as it may have.", retry_after=1)
-    body = error_body(error.body())
-    headers = {
-        "Content-Type": "application/json",
-        "Content-Length": str(len(body)),
-        "Connection": "close",
-        **error_headers(error),
-    }
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n".encode() + body

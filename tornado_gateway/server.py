@@ -17,13 +17,13 @@ from tornado.netutil import bind_sockets
 
 from tornado_gateway import systemd
 from tornado_gateway.app import Gateway
+from tornado_gateway.clientstream import READ_AT_MOST_BYTES
 from tornado_gateway.config import ConfigError, Settings
 from tornado_gateway.errors import GatewayError
 from tornado_gateway.hookspecs import StartupRefused
 from tornado_gateway.listener import Listener
 from tornado_gateway.log import get_logger
 
-MAX_HEAD_BYTES = 16 * 1024
 _BACKLOG = 1024
 _SPARE_DESCRIPTORS = 32
 """Kept for files, the event loop and the rest of the process."""
@@ -176,12 +176,13 @@ def listener_for(gateway: Gateway, settings: Settings, tls: ssl.SSLContext | Non
         gateway.application(),
         most=most,
         most_per_address=min(most, server.max_connections_per_address or max(1, most // 2)),
+        head_seconds=server.body_seconds,
+        idle_seconds=server.keepalive_seconds,
         tls=tls,
         protocol="http" if tls is None else "https",
         xheaders=False,
         chunk_size=64 * 1024,
-        max_header_size=MAX_HEAD_BYTES,
-        idle_connection_timeout=min(server.keepalive_seconds, server.body_seconds),
+        max_header_size=READ_AT_MOST_BYTES,
         body_timeout=server.body_seconds,
         # Larger bodies are refused by the handlers, in words; this is what may come in all before the connection is cut.
         max_body_size=1 << 40,

@@ -135,6 +135,8 @@ class GatewayHandler(RequestHandler):
             if not self._expects_body and self.request.method in _METHODS:
                 self._refusal = error  # nothing more comes: it is said in turn, and the connection stays
                 return
+            # Tornado goes on to the method, and for an odd one has none, unless it believes that the answer is finished.
+            self._finished = True
             await self._refuse_unread(error)
             await linger(self._connection, generous=isinstance(error, RequestTooLarge))
 

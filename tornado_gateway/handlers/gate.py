@@ -23,6 +23,7 @@ _KEY_NAMES = frozenset({"key", "api_key", "api-key", "apikey", "x-api-key", "acc
 _KEY_FORMS = ("tg_", "sk-", "Bearer ")
 _FORMS = frozenset({"application/x-www-form-urlencoded"})
 _REFUSED_TYPES = frozenset({"text/plain", "multipart/form-data"})
+_LENGTH_DIGITS = 15
 _SINGLE = ("content-type", "content-length", "host", "transfer-encoding")
 
 
@@ -80,6 +81,8 @@ def check_single(repeated: Collection[str]) -> None:
 def check_body(headers: Mapping[str, str], max_body_bytes: int) -> None:
     """Refuse a body by what its head says: too large, compressed, or of a type that web pages may send without asking."""
     length = headers.get("content-length", "")
+    if len(length) > _LENGTH_DIGITS:
+        raise InvalidRequest("The header content-length is malformed.")
     if length.isdecimal() and int(length) > max_body_bytes:
         raise too_large(max_body_bytes)
     encoding = headers.get("content-encoding", "identity").strip().lower()

@@ -15,7 +15,7 @@ from typing import cast
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
-from tornado.iostream import IOStream
+from tornado.iostream import SSLIOStream
 
 from tornado_gateway.errors import ErrorBody, GatewayError
 from tornado_gateway.handlers.linger import close_behind, shut_sending
@@ -53,7 +53,7 @@ class Reply:
         self._keep_alive = _may_keep_alive(request)
         self._server_keeps_alive = keep_alive
         # TLS has buffers of its own, whose rules only Tornado's stream knows.
-        self._direct = type(self._stream) is IOStream
+        self._direct = not isinstance(self._stream, SSLIOStream)
         self._fail: Callable[[GatewayError], bytes] = fail_event
         self._pending: asyncio.Future[None] | None = None
         self.started = False
@@ -177,6 +177,14 @@ def _may_keep_alive(request: HTTPServerRequest) -> bool:
     """What the client asked of the connection: RFC 9112, section 9.3."""
     asked = request.headers.get("Connection", "").lower()
     return asked != "close" if request.version == "HTTP/1.1" else asked == "keep-alive"
+
+
+def error_answer(error: GatewayError) -> bytes:
+    """A whole answer for a request that no handler sees; the connection ends with it."""
+    body = error_body(error.body())
+    fixed = {"Content-Type": JSON, "Content-Length": str(len(body)), "Connection": "close"}
+    lines = "".join([f"{name}: {value}\r\n" for name, value in {**fixed, **error_headers(error)}.items()])
+    return f"HTTP/1.1 {error.status} {_REASONS[error.status]}\r\n{lines}Date: {_date()}\r\n\r\n".encode("latin-1") + body
 
 
 def error_body(error: ErrorBody) -> bytes:
