@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from tornado_gateway.testing import Behaviour, OllamaProcess, OllamaThread, cut, fail, hang, say
+from tornado_gateway.testing import Behaviour, OllamaProcess, fail, hang, say
+
+SAID = "Said by the program."
 
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[OllamaProcess]:
-    with OllamaProcess("--text", "Said by the program.") as running:
+    with OllamaProcess("--text", SAID) as running:
         yield running
 
 
@@ -24,6 +26,7 @@ def process() -> Iterator[OllamaProcess]:
 def ollama(process: OllamaProcess) -> Iterator[OllamaProcess]:
     yield process
     process.unscript()
+    process.set_defaults(say(SAID))
     process.clear_ledger()
 
 
@@ -41,7 +44,7 @@ def ask(port: int, body: Any = None) -> tuple[int, Any]:
 def test_the_program_answers_as_its_options_say(ollama: OllamaProcess) -> None:
     status, answer = ask(ollama.port)
 
-    assert (status, answer["message"]["content"]) == (200, "Said by the program.")
+    assert (status, answer["message"]["content"]) == (200, SAID)
 
 
 def test_it_is_scripted_from_afar(ollama: OllamaProcess) -> None:
@@ -63,28 +66,6 @@ def test_its_ledger_counts_traffic_and_not_commands(ollama: OllamaProcess) -> No
     assert (ledger["requests_seen"], ledger["connections_opened"], ledger["open_connections"]) == (1, 1, 0)
     assert ledger["requests"][0]["body"]["model"] == "llama3.2"
     assert before < ledger["requests"][0]["arrived_at"] < time.monotonic(), "both clocks are CLOCK_MONOTONIC"
-
-
-def test_waiting_from_afar_has_a_limit(ollama: OllamaProcess) -> None:
-    with pytest.raises(TimeoutError):
-        ollama.wait("requests_seen", at_least=99, timeout=0.01)
-
-
-@pytest.mark.parametrize(
-    ("method", "command", "value", "words"),
-    [
-        ("POST", "next", {"no_such": 1}, "has no no_such"),
-        ("POST", "next", {"status": "five"}, "status"),
-        ("POST", "wait", {"counter": "weather"}, "is no counter"),
-        ("POST", "dance", None, "There is no"),
-        ("DELETE", "models?name=nope", None, "KeyError"),
-    ],
-)
-def test_a_wrong_command_is_refused_with_its_reason(
-    ollama: OllamaProcess, method: str, command: str, value: Any, words: str
-) -> None:
-    with pytest.raises(ValueError, match=words):
-        ollama.control(method, command, value)
 
 
 def test_models_and_defaults_change_from_afar(ollama: OllamaProcess) -> None:
@@ -121,23 +102,3 @@ def test_a_port_that_is_taken_is_one_clear_line(ollama: OllamaProcess) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("Error: Cannot listen at 127.0.0.1:")
     assert len(done.stderr.splitlines()) == 1
-
-
-def test_in_a_thread_it_serves_tests_without_a_loop() -> None:
-    with OllamaThread() as ollama:
-        ollama.next(say("From a thread."), cut(after_records=0))
-        assert ask(ollama.port)[1]["message"]["content"] == "From a thread."
-        with pytest.raises((http.client.IncompleteRead, http.client.RemoteDisconnected)):
-            ask(ollama.port)
-
-        ollama.wait_for(lambda ledger: ledger.connections_closed == 2)
-        assert ollama.call(lambda fake: fake.ledger.requests_seen) == 2
-        port = ollama.port
-        ollama.stop()
-        ollama.start()
-        assert ask(port)[0] == 200
-
-
-def test_what_fails_in_the_thread_is_raised_to_the_caller() -> None:
-    with OllamaThread() as ollama, pytest.raises(KeyError):
-        ollama.call(lambda fake: fake.remove_model("nope"))

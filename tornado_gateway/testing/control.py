@@ -20,6 +20,7 @@ from tornado_gateway.testing.models import FakeModel
 from tornado_gateway.testing.replies import Reply, body_reply
 
 _NAMES = frozenset(item.name for item in fields(Behaviour))
+_RULE_NAMES = frozenset(item.name for item in fields(Rule))
 _COUNTERS = frozenset(
     {"connections_opened", "connections_closed", "open_connections", "requests_seen", "in_flight", "max_in_flight"}
 )
@@ -77,8 +78,8 @@ class Control:
             case "POST next":
                 ollama.next(*map(read_behaviour, value if isinstance(value, list) else [value]))
             case "POST script":
-                matching = {name: item for name, item in value.items() if name != "behaviour"}
-                ollama.script(read_behaviour(value["behaviour"]), **matching)
+                rule = read_rule(value)
+                ollama.script(rule.behaviour, path=rule.path, model=rule.model, text=rule.text, times=rule.times)
             case "DELETE script":
                 ollama.unscript()
             case "PUT defaults":
@@ -116,12 +117,23 @@ class Control:
 
 def read_behaviour(value: Any) -> Behaviour:
     """A behaviour from JSON. Raises `WrongCommand` for a field that it does not have."""
+    return msgspec.convert(_known(value, "behaviour", _NAMES), Behaviour)
+
+
+def read_rule(value: Any) -> Rule:
+    """A rule from JSON: `behaviour`, and what it is for. Raises `WrongCommand` as well."""
+    plain = _known(value, "rule", _RULE_NAMES)
+    read_behaviour(plain.get("behaviour"))
+    return msgspec.convert(plain, Rule)
+
+
+def _known(value: Any, what: str, names: frozenset[str]) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise WrongCommand("A behaviour is an object.")
-    unknown = sorted(set(value) - _NAMES)
+        raise WrongCommand(f"A {what} is an object.")
+    unknown = sorted(set(value) - names)
     if unknown:
-        raise WrongCommand(f"A behaviour has no {', '.join(unknown)}.")
-    return msgspec.convert(value, Behaviour)
+        raise WrongCommand(f"A {what} has no {', '.join(unknown)}.")
+    return value
 
 
 def write_behaviour(behaviour: Behaviour) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tornado_gateway.testing.gojson import encode
 
-_PIECE = re.compile(r" ?[A-Za-z\u00c0-\u024f]+| ?[0-9]{1,3}|[ \n\t]+(?= )|\s| ?[^\sA-Za-z0-9\u00c0-\u024f]")
+_PIECE = re.compile(r" ?[A-Za-z\u00c0-\u024f]+| ?[0-9]{1,3}|[ \n\t]+(?= )| ?[^\sA-Za-z0-9\u00c0-\u024f]|\s")
 _PER_MESSAGE = 6
 _PER_PROMPT = 3
 _PER_TOOL = 24
