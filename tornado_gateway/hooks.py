@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 import pluggy
 
+from tornado_gateway.budget import within
 from tornado_gateway.context import Context, Outcome, Principal
 from tornado_gateway.errors import AuthUnavailable, GatewayError, UpstreamUnavailable
 from tornado_gateway.hookspecs import (
@@ -113,8 +114,7 @@ class Hooks:
         """Who asks; raises `AuthenticationFailed`, or `AuthUnavailable` when nobody could tell."""
         for plugin, call in self._authenticate:
             try:
-                async with asyncio.timeout(BUDGET_SECONDS):
-                    principal = await call(context)
+                principal = await within(BUDGET_SECONDS, call(context))
             except GatewayError:
                 raise
             except Exception as error:
@@ -192,8 +192,7 @@ class Hooks:
         """Why a plugin cannot do its work now; None when all can."""
         for plugin, call in self._ready:
             try:
-                async with asyncio.timeout(BUDGET_SECONDS):
-                    reason: str | None = await call()
+                reason: str | None = await within(BUDGET_SECONDS, call())
             except Exception as error:  # noqa: BLE001  # not ready, whatever the reason
                 _log.error("hook_failed", plugin=plugin, hook="ready", exc_info=error)
                 reason = "it failed"
@@ -234,10 +233,9 @@ class Hooks:
         for plugin, tell in self._finished:
             await self._isolated("finished", plugin, tell(context, outcome))
 
-    async def _isolated(self, hook: str, plugin: str, call: Awaitable[Any]) -> None:
+    async def _isolated(self, hook: str, plugin: str, call: Coroutine[Any, Any, Any]) -> None:
         try:
-            async with asyncio.timeout(BUDGET_SECONDS):
-                await call
+            await within(BUDGET_SECONDS, call)
         except Exception as error:  # noqa: BLE001  # one plugin's failure is not another's
             _log.error("hook_failed", plugin=plugin, hook=hook, exc_info=error)
 

@@ -21,8 +21,8 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.netutil import ssl_wrap_socket
 
-from tornado_gateway.clientstream import ClientStream, SecureClientStream
 from tornado_gateway.errors import Overloaded
+from tornado_gateway.handlers.clientstream import ClientStream, SecureClientStream, StrictStream
 from tornado_gateway.handlers.reply import error_answer
 from tornado_gateway.log import get_logger
 
@@ -53,6 +53,9 @@ class Listener(HTTPServer):
         **kwargs: Any,
     ) -> None:
         super().initialize(*args, **kwargs)
+        # The sweep below keeps these times: a timer of Tornado's for each head and each body costs more than reading them.
+        self.conn_params.header_timeout = None
+        self.conn_params.body_timeout = None
         self._most = most
         self._most_per_address = most_per_address
         self._tls = tls
@@ -87,9 +90,7 @@ class Listener(HTTPServer):
         now = time.monotonic()
         for connection in list(self._connections):
             stream = connection.stream
-            if isinstance(stream, ClientStream | SecureClientStream) and stream.overdue(
-                now, self._head_seconds, self._idle_seconds
-            ):
+            if isinstance(stream, StrictStream) and stream.overdue(now, self._head_seconds, self._idle_seconds):
                 stream.close()
         if self._connections or self._listening:
             self._sweeping = self._loop.call_later(self._sweep_every, self._sweep)

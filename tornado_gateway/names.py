@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _PREFIXES = ("registry.ollama.ai/library/", "registry.ollama.ai/", "library/")
 
 
+@lru_cache(4096)
 def normal(name: str) -> str:
     """The one spelling of a name: as Ollama compares them, without regard to case, default registry and tag.
 

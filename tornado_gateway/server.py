@@ -17,9 +17,9 @@ from tornado.netutil import bind_sockets
 
 from tornado_gateway import systemd
 from tornado_gateway.app import Gateway
-from tornado_gateway.clientstream import READ_AT_MOST_BYTES
 from tornado_gateway.config import ConfigError, Settings
 from tornado_gateway.errors import GatewayError
+from tornado_gateway.handlers.clientstream import READ_AT_MOST_BYTES
 from tornado_gateway.hookspecs import StartupRefused
 from tornado_gateway.listener import Listener
 from tornado_gateway.log import get_logger
@@ -183,7 +183,6 @@ def listener_for(gateway: Gateway, settings: Settings, tls: ssl.SSLContext | Non
         xheaders=False,
         chunk_size=64 * 1024,
         max_header_size=READ_AT_MOST_BYTES,
-        body_timeout=server.body_seconds,
         # Larger bodies are refused by the handlers, in words; this is what may come in all before the connection is cut.
         max_body_size=1 << 40,
         max_buffer_size=1 << 20,

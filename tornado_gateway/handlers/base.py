@@ -7,6 +7,7 @@ cancels the request; `finished` is told once, at the end, however it ended.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
@@ -26,6 +27,7 @@ from tornado_gateway.errors import (
 )
 from tornado_gateway.exchange import Tally
 from tornado_gateway.handlers import facts, gate
+from tornado_gateway.handlers.clientstream import StrictStream
 from tornado_gateway.handlers.linger import linger
 from tornado_gateway.handlers.reply import ReaderStalled, Reply
 from tornado_gateway.handlers.services import Services
@@ -90,6 +92,8 @@ class GatewayHandler(RequestHandler):
         services.begin(self)
         services.presence.watch(self._socket, self._gone)
         await self._guarded(self._enter())
+        if isinstance(self.stream, StrictStream) and self._expects_body:
+            self.stream.body_since = time.monotonic()
 
     async def data_received(self, chunk: bytes) -> None:
         self._received += len(chunk)
@@ -105,6 +109,8 @@ class GatewayHandler(RequestHandler):
             self._chunks.append(chunk)
 
     async def _method(self) -> None:
+        if isinstance(self.stream, StrictStream):
+            self.stream.body_since = None
         if self._concluded:
             self._connection.close()
         else:

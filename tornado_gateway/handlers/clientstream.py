@@ -28,7 +28,7 @@ _ODD_SPACE = re.compile(rb"\r\ntransfer-encoding:[ ]*[^\r\n]*\t", re.IGNORECASE)
 _TORNADOS_REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
-class _Strict(IOStream):
+class StrictStream(IOStream):
     """What both kinds of stream add to Tornado's."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -36,6 +36,8 @@ class _Strict(IOStream):
         """When the wait for a head began; None while a request is read or answered."""
         self.head_since: float | None = None
         """When the first byte of the awaited head came."""
+        self.body_since: float | None = None
+        """When the reading of a body began; set by the handler that reads it."""
         self.served = 0
         super().__init__(*args, **kwargs)
 
@@ -61,9 +63,9 @@ class _Strict(IOStream):
         return super().write(data)
 
     def overdue(self, now: float, head_seconds: float, idle_seconds: float) -> bool:
-        """Whether a head has taken too long: from its first byte, or, on a new connection, from the start."""
+        """Whether a head has taken too long, from its first byte, or, on a new connection, from the start; or a body has."""
         if self.waits_since is None:
-            return False
+            return self.body_since is not None and now - self.body_since > head_seconds
         if self.head_since is not None:
             return now - self.head_since > head_seconds
         return now - self.waits_since > (idle_seconds if self.served else min(head_seconds, idle_seconds))
@@ -87,11 +89,11 @@ class _Strict(IOStream):
         checked.set_exception(StreamClosedError())
 
 
-class ClientStream(_Strict):
+class ClientStream(StrictStream):
     """A plain connection."""
 
 
-class SecureClientStream(_Strict, SSLIOStream):
+class SecureClientStream(StrictStream, SSLIOStream):
     """A connection with TLS."""
 
 

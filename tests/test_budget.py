@@ -1,0 +1,77 @@
+"""Time limits that cost nothing where nobody waits."""
+
+import asyncio
+
+import pytest
+
+from tornado_gateway.budget import within
+
+
+async def test_a_coroutine_that_does_not_wait_gives_its_result() -> None:
+    async def quick() -> int:
+        return 7
+
+    assert await within(1, quick()) == 7
+
+
+async def test_a_coroutine_that_waits_gives_its_result_and_may_catch_what_it_awaits() -> None:
+    async def slow() -> list[int]:
+        seen = []
+        for number in range(3):
+            await asyncio.sleep(0)
+            seen.append(number)
+        failing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(failing.set_exception, KeyError("x"))
+        try:
+            await failing
+        except KeyError:
+            seen.append(99)
+        return seen
+
+    assert await within(1, slow()) == [0, 1, 2, 99]
+
+
+async def test_an_exception_passes_through_before_and_after_a_wait() -> None:
+    async def fails(waits: int) -> None:
+        for _ in range(waits):
+            await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    for waits in (0, 2):
+        with pytest.raises(ZeroDivisionError):
+            await within(1, fails(waits))
+
+
+async def test_waiting_for_too_long_is_a_timeout_and_the_coroutine_is_ended() -> None:
+    ended = False
+
+    async def endless() -> None:
+        nonlocal ended
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended = True
+
+    with pytest.raises(TimeoutError):
+        await within(0.01, endless())
+    assert ended
+
+
+async def test_cancelling_the_caller_cancels_the_coroutine() -> None:
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def endless() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    task = asyncio.ensure_future(within(10, endless()))
+    await started.wait()
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert cancelled.is_set()
