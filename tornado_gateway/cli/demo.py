@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
-import threading
 from collections.abc import Iterator
 
 import click
@@ -16,11 +14,13 @@ from tornado_gateway.cli.screen import say
 from tornado_gateway.cli.serve import run_server
 from tornado_gateway.config import PluginEntry, ServerSettings, Settings, UpstreamSettings
 from tornado_gateway.server import Ready
-from tornado_gateway.testing import FakeOllama
+from tornado_gateway.testing import Behaviour, OllamaThread
 
 HOST = "127.0.0.1"
 USUAL_PORT = 3000
 MODEL = "gpt-3.5-turbo"
+TOKENS_PER_SECOND = 40
+"""Slow enough to be seen, fast enough to be waited for."""
 
 
 @click.command("demo")
@@ -43,42 +43,17 @@ def command(port: int | None, upstream_port: int) -> int:
 
 @contextlib.contextmanager
 def simulated_ollama(port: int) -> Iterator[str]:
-    """Its address, while it serves in a thread of its own."""
-    started: list[str | OSError] = []
-    ready = threading.Event()
-    loop = asyncio.new_event_loop()
-    stopping = asyncio.Event()
-
-    async def simulate() -> None:
-        try:
-            async with FakeOllama(host=HOST, port=port) as ollama:
-                started.append(ollama.url)
-                ready.set()
-                await stopping.wait()
-        except OSError as error:
-            started.append(error)
-        finally:
-            ready.set()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(simulate(),), name="simulated-ollama", daemon=True)
-    thread.start()
-    ready.wait()
+    """Its address, while it serves in a thread of its own: Ctrl-C reaches the gateway alone, which may then drain."""
+    ollama = OllamaThread(host=HOST, port=port, defaults=Behaviour(tokens_per_second=TOKENS_PER_SECOND))
     try:
-        if not started or isinstance(started[0], OSError):
-            raise click.ClickException(f"the simulated Ollama cannot listen at {HOST}, port {port}: {_reason(started)}")
-        yield started[0]
+        ollama.__enter__()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise click.ClickException(f"the simulated Ollama cannot listen at {HOST}, port {port}: {reason}") from error
+    try:
+        yield ollama.url
     finally:
-        loop.call_soon_threadsafe(stopping.set)
-        thread.join(timeout=5)
-        if not thread.is_alive():
-            loop.close()
-
-
-def _reason(started: list[str | OSError]) -> str:
-    error = started[0] if started else None
-    if not isinstance(error, OSError):
-        return "it did not start"
-    return os.strerror(error.errno) if error.errno else str(error)
+        ollama.__exit__()
 
 
 def _settings(port: int, url: str, key: str) -> Settings:
