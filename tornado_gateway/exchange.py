@@ -19,6 +19,7 @@ from tornado_gateway.fanout import Source, merged
 from tornado_gateway.hooks import Hooks
 from tornado_gateway.hookspecs import Release
 from tornado_gateway.models import Catalog
+from tornado_gateway.names import normal
 from tornado_gateway.upstream import Model, Ollama
 from tornado_gateway.wire.dialect import Call, Dialect, Encoder, Limits, ModelFacts, Plan, Policy, Stamp
 from tornado_gateway.wire.fold import Folder
@@ -26,7 +27,7 @@ from tornado_gateway.wire.ollama import NativeCall, Record
 from tornado_gateway.wire.sse import HEARTBEAT
 
 DECODE_OFF_LOOP_BYTES = 256 * 1024
-"""Bodies over this are read in a thread: the others must not wait for it."""
+"""Bodies over this are read, and their calls made, in a thread: the others must not wait for it."""
 
 
 class Sink(Protocol):
@@ -97,8 +98,9 @@ class Exchange:
     async def serve(self, context: Context, dialect: Dialect, body: bytes, sink: Sink, tally: Tally) -> None:
         """Answer one request of a known principal. Raises `GatewayError`; cancelling it ends what it began."""
         rules = self.rules
-        call = await _parse(dialect, body, rules.limits)
-        plan = await self._plan(context, call, rules)
+        small = len(body) <= DECODE_OFF_LOOP_BYTES
+        call = dialect.parse(body, rules.limits) if small else await asyncio.to_thread(dialect.parse, body, rules.limits)
+        plan = await self._plan(context, call, rules, small=small)
         await self._hooks.admit(context)
         encoder = plan.encoder(Stamp(self._new_id(), int(context.arrived)))
         sources = [self._answer(context, native, tally) for native in plan.calls]
@@ -108,14 +110,15 @@ class Exchange:
         else:
             await self._whole(source, encoder, sink)
 
-    async def _plan(self, context: Context, call: Call, rules: Rules) -> Plan:
+    async def _plan(self, context: Context, call: Call, rules: Rules, *, small: bool) -> Plan:
         learn(context, model=call.model, stream=call.stream, user=call.user)
         principal = context.principal
         if principal is None:
             raise RuntimeError("an exchange needs a principal")
         model = await self._catalog.resolve(call.model, principal)
         facts = await self._facts(model, needed=call.needs_facts)
-        plan = call.plan(facts, rules.policies.get(model.name, _NO_POLICY))
+        policy = rules.policies.get(normal(model.name), _NO_POLICY)
+        plan = call.plan(facts, policy) if small else await asyncio.to_thread(call.plan, facts, policy)
         bounds = [native.max_tokens for native in plan.calls]
         learn(
             context,
@@ -247,12 +250,6 @@ class _Heartbeat:
             self.beat()
             silent = 0.0
         self._timer = self._loop.call_later(max(0.001, self._every - silent), self._due)
-
-
-async def _parse(dialect: Dialect, body: bytes, limits: Limits) -> Call:
-    if len(body) <= DECODE_OFF_LOOP_BYTES:
-        return dialect.parse(body, limits)
-    return await asyncio.to_thread(dialect.parse, body, limits)
 
 
 def _first_byte(tally: Tally) -> None:

@@ -77,8 +77,8 @@ def check_knobs(knobs: Knobs, limits: Limits) -> None:
     check_range(knobs.top_p, "top_p", 0, 1)
     check_range(knobs.frequency_penalty, "frequency_penalty", -2, 2)
     check_range(knobs.presence_penalty, "presence_penalty", -2, 2)
-    for name in _FIELDS:
-        _checked(name, getattr(knobs, name), name)
+    for name, value in _given(knobs):
+        _checked(name, value, name)
     if isinstance(knobs.stop, list) and len(knobs.stop) > limits.max_stop:
         raise InvalidRequest(f"`stop` may hold {limits.max_stop} texts at most.", param="stop")
     for name, value in (knobs.options or {}).items():
@@ -147,9 +147,14 @@ def native_think(asked: bool | str | None, policy: Policy, facts: ModelFacts) ->
 
 def _fields(knobs: Knobs, num_predict: int | None) -> dict[str, Any]:
     """The options that have fields of their own, each value in its one spelling (1 or 1.0), so that equal calls have equal bytes."""
-    fields = {name: _checked(name, getattr(knobs, name)) for name in _FIELDS}
-    fields["num_predict"] = num_predict
-    return {name: value for name, value in fields.items() if value is not None}
+    fields = {name: _checked(name, value) for name, value in _given(knobs)}
+    if num_predict is not None:
+        fields["num_predict"] = num_predict
+    return fields
+
+
+def _given(knobs: Knobs) -> list[tuple[str, Any]]:
+    return [(name, value) for name in _FIELDS if (value := getattr(knobs, name)) is not None]
 
 
 def _may_set(name: str, policy: Policy) -> bool:
