@@ -1,11 +1,18 @@
 """`docs/testing.md` tells of all that there is."""
 
+import http.client
+import json
 import re
+import shlex
+import urllib.request
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
+
+from rawpeer import call, chat
 
 from tornado_gateway import testing
-from tornado_gateway.testing import Behaviour, Ledger, RequestEntry
+from tornado_gateway.testing import Behaviour, Ledger, OllamaProcess, RequestEntry
 
 PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text("utf-8")
 COMMANDS = (Path(testing.__file__).parent / "control.py").read_text("utf-8")
@@ -33,3 +40,37 @@ def test_what_is_told_of_the_ledger_exists() -> None:
 
 def test_public_names_exist() -> None:
     assert all(hasattr(testing, name) for name in testing.__all__)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+async def test_the_first_example_runs() -> None:
+    code = re.sub(
+        r"\.\.\.  # let the gateway call .*", 'await call(ollama.port, "POST", "/api/chat", chat())', blocks("python")[0]
+    )
+    names: dict[str, Any] = {"call": call, "chat": chat}
+
+    exec(code, names)  # the page is ours
+
+    await names["test_something"]()
+
+
+def test_the_commands_of_the_page_run() -> None:
+    lines = [shlex.split(line) for line in blocks("sh")[-1].splitlines() if line.startswith("curl")]
+    answers = []
+    with OllamaProcess() as ollama:
+        for line in lines:
+            url = next(word for word in line if "localhost" in word).replace("localhost:11435", f"127.0.0.1:{ollama.port}")
+            data = line[line.index("-d") + 1].encode() if "-d" in line else None
+            with urllib.request.urlopen(f"http://{url}", data, timeout=5) as response:
+                try:
+                    answers.append(response.read())
+                except http.client.IncompleteRead as cut_as_told:
+                    answers.append(cut_as_told.partial)
+
+    assert answers[0] == b"{}"
+    assert b"one" in answers[1]
+    assert b'"done":true' not in answers[1]
+    assert json.loads(answers[2])["requests_seen"] == 1

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tornado_gateway.testing import Behaviour, OllamaProcess, fail, hang, say
+from tornado_gateway.testing import Behaviour, OllamaProcess, cut, fail, hang, say
 
 SAID = "Said by the program."
 
@@ -102,3 +102,26 @@ def test_a_port_that_is_taken_is_one_clear_line(ollama: OllamaProcess) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("Error: Cannot listen at 127.0.0.1:")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_the_program_cuts_and_notices_leaving_whatever_loop_it_runs_on(ollama: OllamaProcess, reset: bool) -> None:
+    ollama.next(cut(after_records=1, reset=reset), hang(after_records=1))
+    with pytest.raises(ConnectionResetError if reset else http.client.IncompleteRead):
+        stream(ollama.port).read()
+
+    response = stream(ollama.port)
+    assert response.readline()
+    response.close()
+    ollama.wait("in_flight", at_most=0)
+
+    entry = ollama.ledger()["requests"][-1]
+    assert entry["left_at"] is not None
+    assert entry["records_sent"] == 1
+
+
+def stream(port: int) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    body = {"model": "llama3.2", "messages": [{"role": "user", "content": "Hi"}]}
+    connection.request("POST", "/api/chat", json.dumps(body), {"Connection": "close"})
+    return connection.getresponse()

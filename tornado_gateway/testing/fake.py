@@ -21,7 +21,7 @@ class FakeOllama:
     """A server on a real socket that answers as Ollama does, misbehaves as it is told, and keeps a ledger of what it saw.
 
     `async with FakeOllama() as ollama:` serves at `ollama.url` until the block ends. Port 0 takes a free one, which stays the
-    same over `stop` and `start`. Every method but `start`, `stop` and `in_thread` only changes what later requests get.
+    same over `stop` and `start`. What it is told changes only what later requests get.
     """
 
     def __init__(
