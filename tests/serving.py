@@ -51,7 +51,7 @@ async def serving(
     url: str,
     /,
     *,
-    plugins: Sequence[str | Mapping[str, Any]] = (AUTH,),
+    plugins: Sequence[Any] = (AUTH,),
     server: Mapping[str, Any] | None = None,
     **sections: Any,
 ) -> AsyncIterator[Served]:

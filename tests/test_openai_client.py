@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 from serving import KEY, Served, serving
 
 from tornado_gateway.testing import FakeOllama, error_line, fail, say
 
-MESSAGES = [{"role": "user", "content": "Hello"}]
+MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ async def client(served: Served) -> AsyncIterator[openai.AsyncOpenAI]:
 async def test_a_chat_gets_its_answer(client: openai.AsyncOpenAI, ollama: FakeOllama) -> None:
     ollama.next(say("Hello there!"))
 
-    answer = await client.chat.completions.create(model="llama3.2", messages=MESSAGES)  # type: ignore[arg-type]
+    answer = await client.chat.completions.create(model="llama3.2", messages=MESSAGES)
 
     assert answer.choices[0].message.content == "Hello there!"
     assert answer.choices[0].finish_reason == "stop"
@@ -49,7 +50,7 @@ async def test_a_streamed_chat_says_the_same(client: openai.AsyncOpenAI, ollama:
         model="llama3.2",
         messages=MESSAGES,
         stream=True,
-        stream_options={"include_usage": True},  # type: ignore[arg-type]
+        stream_options={"include_usage": True},
     )
     chunks = [chunk async for chunk in stream]
 
@@ -65,8 +66,8 @@ async def test_the_synchronous_client_works_as_well(served: Served, ollama: Fake
 
     def talk() -> tuple[str | None, str]:
         with openai.OpenAI(base_url=served.base_url, api_key=KEY, max_retries=0) as client:
-            once = client.chat.completions.create(model="llama3.2", messages=MESSAGES)  # type: ignore[arg-type]
-            stream = client.chat.completions.create(model="llama3.2", messages=MESSAGES, stream=True)  # type: ignore[arg-type]
+            once = client.chat.completions.create(model="llama3.2", messages=MESSAGES)
+            stream = client.chat.completions.create(model="llama3.2", messages=MESSAGES, stream=True)
             return once.choices[0].message.content, "".join(chunk.choices[0].delta.content or "" for chunk in stream)
 
     assert await asyncio.to_thread(talk) == ("One.", "Two words.")
@@ -77,7 +78,7 @@ async def test_raw_responses_carry_the_request_id(client: openai.AsyncOpenAI) ->
         model="llama3.2",
         messages=MESSAGES,
         logit_bias={"1": 1},
-        extra_headers={"X-Request-Id": "mine-1"},  # type: ignore[arg-type]
+        extra_headers={"X-Request-Id": "mine-1"},
     )
 
     assert raw.headers["x-request-id"] == "mine-1"
@@ -87,7 +88,7 @@ async def test_raw_responses_carry_the_request_id(client: openai.AsyncOpenAI) ->
 
 
 async def test_the_alias_of_the_older_program_leads_to_a_model(client: openai.AsyncOpenAI, ollama: FakeOllama) -> None:
-    answer = await client.chat.completions.create(model="gpt-3.5-turbo", messages=MESSAGES)  # type: ignore[arg-type]
+    answer = await client.chat.completions.create(model="gpt-3.5-turbo", messages=MESSAGES)
 
     assert answer.model == "gpt-3.5-turbo"
     assert ollama.ledger.inference[-1].model == "llama3.2:latest"
@@ -106,7 +107,7 @@ async def test_models_are_listed_and_found(client: openai.AsyncOpenAI) -> None:
 
 async def test_an_unknown_model_is_a_404_that_helps(client: openai.AsyncOpenAI, ollama: FakeOllama) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
-        await client.chat.completions.create(model="gpt-9", messages=MESSAGES)  # type: ignore[arg-type]
+        await client.chat.completions.create(model="gpt-9", messages=MESSAGES)
 
     assert caught.value.code == "model_not_found"
     assert caught.value.param == "model"
@@ -118,7 +119,7 @@ async def test_an_unknown_model_is_a_404_that_helps(client: openai.AsyncOpenAI, 
 async def test_a_wrong_key_is_an_authentication_error(served: Served, ollama: FakeOllama) -> None:
     async with openai.AsyncOpenAI(base_url=served.base_url, api_key="wrong", max_retries=0) as client:
         with pytest.raises(openai.AuthenticationError) as caught:
-            await client.chat.completions.create(model="llama3.2", messages=MESSAGES)  # type: ignore[arg-type]
+            await client.chat.completions.create(model="llama3.2", messages=MESSAGES)
 
     assert caught.value.code == "invalid_api_key"
     assert not ollama.ledger.requests
@@ -129,7 +130,7 @@ async def test_a_dead_runner_is_a_502_and_not_tried_again(served: Served, ollama
 
     async with openai.AsyncOpenAI(base_url=served.base_url, api_key=KEY, max_retries=2) as client:
         with pytest.raises(openai.InternalServerError) as caught:
-            await client.chat.completions.create(model="llama3.2", messages=MESSAGES, stream=True)  # type: ignore[arg-type]
+            await client.chat.completions.create(model="llama3.2", messages=MESSAGES, stream=True)
 
     assert caught.value.status_code == 502
     assert caught.value.code == "upstream_error"
@@ -140,7 +141,7 @@ async def test_c19_an_error_in_mid_stream_is_raised_by_the_client(client: openai
     ollama.next(error_line(2, text="one two three four"))
     heard = ""
 
-    stream = await client.chat.completions.create(model="llama3.2", messages=MESSAGES, stream=True)  # type: ignore[arg-type]
+    stream = await client.chat.completions.create(model="llama3.2", messages=MESSAGES, stream=True)
     with pytest.raises(openai.APIError) as caught:
         async for chunk in stream:
             heard += chunk.choices[0].delta.content or ""

@@ -62,7 +62,8 @@ async def test_bytes_alone_are_not_a_leaving(pair: Pair) -> None:
     presence.watch(accepted.fileno(), gone.set)
 
     client.sendall(b"more")
-    await asyncio.get_running_loop().sock_recv(accepted, 1) if accepted.setblocking(False) else None
+    accepted.setblocking(False)
+    assert await asyncio.get_running_loop().sock_recv(accepted, 1) == b"m"
 
     assert not gone.is_set()
     presence.close()

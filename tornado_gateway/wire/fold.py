@@ -59,9 +59,7 @@ class Folder:
         tool_calls = tuple(self._tool_calls) or None
         logprobs = tuple(self._logprobs) or None
         if last.message is None:
-            return msgspec.structs.replace(
-                last, response=content, thinking=thinking, tool_calls=tool_calls, logprobs=logprobs
-            )
+            return msgspec.structs.replace(last, response=content, thinking=thinking, tool_calls=tool_calls, logprobs=logprobs)
         message = Message(last.message.role, content, thinking, tool_calls)
         return msgspec.structs.replace(last, message=message, logprobs=logprobs)
 
