@@ -218,7 +218,7 @@ def _refusal(context: Context, want: Want, taken: Taken, reading: Reading) -> Ra
         limit += f" and {want.rate.burst} at once"
     where = f" to {context.model}" if len(want.key) > 2 else ""
     asked = f"; this one needs about {want.amount}" if unit == "tokens" else ""
-    if want.amount > want.rate.burst:
+    if unit == "tokens" and want.amount > want.rate.burst:
         # No wait helps: the SDKs are told not to try again by themselves.
         return RateLimitExceeded(
             f"Rate limit: {limit}{where}{asked}, which is more than is ever allowed at once. Send a shorter prompt.",

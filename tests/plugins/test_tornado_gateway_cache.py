@@ -1,10 +1,12 @@
 """What the cache decides: what is kept, what is given again, what runs once, and what it says about it."""
 
 import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from caching import CALL, DETERMINISTIC, EMBED, STREAMED, STREAMED_DETERMINISTIC, WHOLE, Clock, Ollama, request, says
 from pydantic import ValidationError
 
@@ -265,6 +267,13 @@ async def test_entries_in_a_file_outlive_a_restart(tmp_path: Path) -> None:
 
     assert (text, again.sent) == ("Hello.", 0)
     assert context.response_headers["Age"] == "40"
+
+
+def test_the_example_in_the_documentation_is_as_shipped() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "caching.md").read_text("utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+
+    assert Settings.model_validate(yaml.safe_load(example)["plugins"][0]["cache"]) == Settings()
 
 
 @pytest.mark.parametrize("wrong", [{"ttl_seconds": 0}, {"max_bytes": -1}, {"apply_to": "some"}, {"size": 1}])

@@ -2,10 +2,13 @@
 
 import asyncio
 import math
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from tornado_gateway.hookspecs import ConcurrencyLimit, Context, NativeCall, Outcome, Principal, RateLimitExceeded, Usage
@@ -324,6 +327,22 @@ async def test_the_calls_of_one_request_follow_one_another_where_only_one_may_ru
     await asyncio.gather(*(native_call() for _ in range(4)))
 
     assert most == 1
+
+
+async def test_a_caller_whose_own_limit_is_nothing_gets_nothing() -> None:
+    error = await ask(RateLimit(Settings(), clock=Clock()), request(Principal("nobody", requests_per_minute=0)))
+
+    assert error is not None
+    assert error.message == "Rate limit reached: 0 requests a minute. Please try again in 1h0m0s."
+
+
+def test_the_example_in_the_documentation_has_every_number_as_shipped() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "limits.md").read_text("utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+
+    settings = Settings.model_validate(yaml.safe_load(example)["plugins"][0]["rate_limit"])
+
+    assert settings.model_copy(update={"models": {}}) == Settings()
 
 
 @pytest.mark.parametrize(

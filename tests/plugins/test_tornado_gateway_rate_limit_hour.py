@@ -54,7 +54,7 @@ async def test_twenty_tenants_for_an_hour_get_what_they_are_entitled_to_and_no_m
     chance, clock = random.Random(6), Clock()
     limit = RateLimit(Settings(requests_per_minute=None), clock=clock)
     tenants = [
-        Principal(f"tenant {number}", requests_per_minute=2 + 3 * number, tokens_per_minute=400 + 420 * number)
+        Principal(f"tenant {number}", requests_per_minute=1 + number, tokens_per_minute=300 + 140 * number)
         for number in range(20)
     ]
     requests = {tenant.name: Bucket(tenant.requests_per_minute or 0, clock.now) for tenant in tenants}
@@ -91,7 +91,7 @@ async def test_twenty_tenants_for_an_hour_get_what_they_are_entitled_to_and_no_m
 
 def _pause(chance: random.Random, number: int) -> int:
     """Mostly about the tenant's rate, now and then a burst or a rest."""
-    mean = MINUTE / (2 + 3 * number)
+    mean = MINUTE / (1 + number)
     return int(chance.choice([0, 0.1, 0.5, 1, 1, 1, 2]) * chance.expovariate(1 / mean))
 
 

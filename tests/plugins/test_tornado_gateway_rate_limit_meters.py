@@ -132,7 +132,7 @@ async def test_a_meter_in_use_is_never_forgotten_for_a_newcomer() -> None:
     meters = MemoryMeters(100, clock)
     assert await admitted(meters, want("victim", rate=Rate(1, 1)))
 
-    refused = [(await meters.take([want(f"peer {number}", rate=Rate(1, 1))])).full for number in range(20_000)]
+    refused = [(await meters.take([want(f"peer {number}", rate=Rate(1, 1))])).full for number in range(5_000)]
 
     assert len(meters) == 100
     assert refused.count(False) == 99
