@@ -121,6 +121,7 @@ class Cache:
         if (known := self._look_up(context, visit, ask, wishes)) is not None:
             return known
         if wishes.only_if_cached:
+            self._pass(context, visit, "miss")
             raise NotCached("The answer is not in the cache, and the request asked for nothing else (only-if-cached).")
         if self._settings.coalesce and (ask.keep or _is_deterministic(call)):
             return self._share(context, visit, ask, forward, fresh=wishes.no_cache)

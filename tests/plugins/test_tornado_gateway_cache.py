@@ -185,9 +185,12 @@ async def test_max_age_refuses_older_entries() -> None:
 @pytest.mark.parametrize("header", ["only-if-cached", "only-if-cached, no-store", "only-if-cached, no-cache"])
 async def test_only_if_cached_asks_nobody_else(header: str) -> None:
     ollama = Ollama(Cache(Settings()))
+    context = request("ada", {"cache-control": header})
 
     with pytest.raises(NotCached) as error:
-        await ollama.ask(cache_control=header)
+        await ollama.ask(context=context)
+
+    assert says(context) == ("miss", "miss")
 
     assert (error.value.status, error.value.code, ollama.sent) == (504, "not_cached", 0)
 
