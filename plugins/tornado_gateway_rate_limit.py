@@ -193,6 +193,8 @@ def _used(outcome: Outcome, estimate: int) -> int:
     Who leaves in mid-answer pays for the prompt at least: free answers to those who hang up before the last byte would be a way around the limit.
     """
     counted = outcome.usage.prompt_tokens + outcome.usage.completion_tokens if outcome.usage else None
+    # Without Ollama's counts the records that came stand for the tokens: who leaves before the end has used them all the same.
+    estimate += outcome.records
     if outcome.ended == "complete":
         return counted if counted is not None else estimate * bool(outcome.dispatched)
     if outcome.ended == "client_left" and outcome.dispatched:

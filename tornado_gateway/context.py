@@ -72,6 +72,8 @@ class Outcome:
     """None when Ollama gave no counts, so also for an answer from the cache."""
     dispatched: int = 0
     """How many native calls were sent to Ollama for this request."""
+    records: int = 0
+    """How many records Ollama sent for it: in a stream about one for each token, also where the end with its counts never came."""
     bytes_out: int = 0
     answer: str | None = None
     """The text of the answer; only when a plugin asked for content."""

@@ -71,6 +71,7 @@ class Tally:
     upstream_began: float | None = None
     usage: Usage | None = None
     dispatched: int = 0
+    records: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +168,9 @@ class Exchange:
                     whole = batch[-1].done or batch[-1].embeddings is not None
                     yield [self._hooks.transformed(record, functions) for record in batch] if functions else batch
         finally:
-            if isinstance(iterator, AsyncGenerator):
-                await iterator.aclose()
+            close = getattr(iterator, "aclose", None)
+            if close is not None:
+                await close()
         if not whole:
             raise UpstreamClosed("The answer ended before it was whole.")
 
@@ -184,6 +186,7 @@ class Exchange:
             folder = Folder() if self._hooks.wants_answers else None
             async with aclosing(self._ollama.answer(call, on_first_byte=lambda: _first_byte(tally))) as batches:
                 async for batch in batches:
+                    tally.records += len(batch)
                     if batch[-1].done or batch[-1].embeddings is not None:
                         _count(tally, batch[-1])
                         if folder is not None:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from tornado.httputil import HTTPServerRequest
 
 from tornado_gateway.context import Context, Ended, Outcome
-from tornado_gateway.errors import GatewayError, ShuttingDown
+from tornado_gateway.errors import GatewayError, NotCached, ShuttingDown
 from tornado_gateway.exchange import Tally
 
 UPSTREAM_FAILURES = frozenset(
@@ -23,8 +23,9 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.]")
 _MAX_IGNORED = 20
 _LEFT_BEFORE_A_STATUS = 499
 _EXPOSED = (
-    "X-Request-Id, X-Cache, X-Ignored-Params, X-Should-Retry, Retry-After, Server-Timing, "
-    "X-RateLimit-Limit-Requests, X-RateLimit-Remaining-Requests, X-RateLimit-Reset-Requests"
+    "X-Request-Id, X-Cache, Age, X-Ignored-Params, X-Should-Retry, Retry-After, retry-after-ms, Server-Timing, "
+    "X-RateLimit-Limit-Requests, X-RateLimit-Remaining-Requests, X-RateLimit-Reset-Requests, "
+    "X-RateLimit-Limit-Tokens, X-RateLimit-Remaining-Tokens, X-RateLimit-Reset-Tokens"
 )
 
 
@@ -54,6 +55,7 @@ def outcome(context: Context, tally: Tally, ended: Ended, status: int | None, co
         first_byte_ms=None if tally.first_byte is None else (tally.first_byte - began) * 1000,
         usage=tally.usage,
         dispatched=tally.dispatched,
+        records=tally.records,
         bytes_out=bytes_out,
     )
 
@@ -64,7 +66,7 @@ def ended_by(error: GatewayError) -> Ended:
         return "upstream_failed"
     if isinstance(error, ShuttingDown):
         return "shutdown"
-    return "refused" if error.status < 500 else "failed"
+    return "refused" if error.status < 500 or isinstance(error, NotCached) else "failed"
 
 
 def ignored_names(names: Sequence[str]) -> str:
