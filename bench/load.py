@@ -60,14 +60,15 @@ def whole(address: Address, seconds: float, *, connections: int, same: bool = Fa
 
 
 def streamed(address: Address, seconds: float, plan: Plan, *, streams: int, ramp_seconds: float = 1.0,
-             probe: Callable[[], Any] = lambda: None) -> Measured:  # fmt: skip
-    """Streams that run side by side, each followed by the next one when it ends."""
+             probe: Callable[[], Any] = lambda: None, during: Callable[[], Any] = lambda: None) -> Measured:  # fmt: skip
+    """Streams that run side by side, each followed by the next one when it ends. `during` is called once, while they all run."""
     spec = Spec(address.port, PATH, streams, seconds, plan, address.headers, ramp_seconds, _salt())
     with subprocess.Popen(command(spec), stdout=subprocess.PIPE, text=True) as driver:
         try:
             assert driver.stdout is not None
             _expect(driver.stdout.readline(), "begin")
             begin = probe()
+            during()
             _expect(driver.stdout.readline(), "end")
             end = probe()
             found = json.loads(driver.stdout.readline())

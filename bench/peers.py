@@ -158,14 +158,14 @@ http {{
 }}
 """
 
-PLAIN = Peer("plain", "tornado-gateway, no plugins", gateway(NO_PLUGINS), lambda: None)
-SHIPPED = Peer("shipped", "tornado-gateway, all four plugins", gateway(ALL_PLUGINS), installed_megabytes)
-WORKERS = Peer("workers", "tornado-gateway, all four plugins, --workers 2", gateway(ALL_PLUGINS, workers=2), lambda: None)
-EMPTY = Peer("empty", "Tornado, empty handler", _empty_handler, lambda: None, streams=False)
-NGINX = Peer("nginx", "nginx, forwarding bytes", _nginx, lambda: package_megabytes("nginx-light", "nginx-common"))
+PLAIN = Peer("plain", "this gateway, no plugins", gateway(NO_PLUGINS), lambda: None)
+SHIPPED = Peer("shipped", "this gateway, four plugins", gateway(ALL_PLUGINS), installed_megabytes)
+WORKERS = Peer("workers", "this gateway, four plugins, 2 workers", gateway(ALL_PLUGINS, workers=2), lambda: None)
+EMPTY = Peer("empty", "empty Tornado handler", _empty_handler, lambda: None, streams=False)
+NGINX = Peer("nginx", "nginx, forwarding", _nginx, lambda: package_megabytes("nginx-light", "nginx-common"))
 FERRO = Peer("ferrogw", "ferrogw 1.5.10 (Go)", _ferrogw, lambda: added_megabytes(CACHE / "ferrogw"))
 LITE = Peer(
-    "litellm", "LiteLLM proxy 1.106.2", _litellm, lambda: added_megabytes(CACHE / "litellm"), start_seconds=120, slow=True
+    "litellm", "LiteLLM 1.106.2", _litellm, lambda: added_megabytes(CACHE / "litellm"), start_seconds=120, slow=True
 )  # fmt: skip
 
 PEERS = (SHIPPED, PLAIN, FERRO, LITE, NGINX, EMPTY)

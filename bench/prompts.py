@@ -48,7 +48,10 @@ def chat_body(plan: Plan, number: str, *, stream: bool, filler: str = "", image:
     text = f"{filler}{_QUESTION}{number}. {plan}"
     content: Any = text
     if image is not None:
-        content = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}, {"type": "text", "text": text}]
+        content = [
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}},
+            {"type": "text", "text": text},
+        ]
     body = {
         "model": MODEL,
         "messages": [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": content}],
@@ -104,18 +107,33 @@ def answer(body: bytes, content_type: str = "application/json; charset=utf-8") -
 
 def facts() -> dict[str, bytes]:
     """Ollama's answers to questions about itself and its model, by path."""
-    details = {"format": "gguf", "family": "llama", "families": ["llama"], "parameter_size": "3.2B", "quantization_level": "Q4_K_M"}
+    details = {
+        "format": "gguf",
+        "family": "llama",
+        "families": ["llama"],
+        "parameter_size": "3.2B",
+        "quantization_level": "Q4_K_M",
+    }
     capabilities = ["completion", "tools", "vision"]
     name = {"name": f"{MODEL}:latest", "model": f"{MODEL}:latest"}
     model = {**name, "modified_at": _CREATED, "size": 2019393189, "digest": "a80c4f17acd5" * 5 + "abcd", "details": details}
     info = {"general.architecture": "llama", "llama.context_length": 131072}
-    show = {"template": "{{ .Prompt }}", "details": details, "model_info": info, "capabilities": capabilities, "modified_at": _CREATED}
+    show = {
+        "template": "{{ .Prompt }}",
+        "details": details,
+        "model_info": info,
+        "capabilities": capabilities,
+        "modified_at": _CREATED,
+    }
     bodies: dict[str, Any] = {
         "/api/tags": {"models": [{**model, "capabilities": capabilities}]},
         "/api/ps": {"models": [{**model, "expires_at": _CREATED, "size_vram": 0, "context_length": 4096}]},
         "/api/show": show,
         "/api/version": {"version": "0.12.0"},
-        "/v1/models": {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 1767225600, "owned_by": "library"}]},
+        "/v1/models": {
+            "object": "list",
+            "data": [{"id": MODEL, "object": "model", "created": 1767225600, "owned_by": "library"}],
+        },
     }
     return {path: answer(_json(body)) for path, body in bodies.items()}
 

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, cast
 
 from bench.prompts import TOKEN, Plan, chat_body
@@ -160,8 +161,13 @@ class Run:
         for index in range(self._spec.streams):
             stream = Stream(self, index)
             self._streams.add(stream)
-            await loop.create_connection(lambda stream=stream: stream, "127.0.0.1", self._spec.port)
+            await loop.create_connection(partial(_the, stream), "127.0.0.1", self._spec.port)
             await asyncio.sleep(pause)
+
+
+def _the(stream: Stream) -> Stream:
+    """What a connection is made of: asyncio asks for a way to make it."""
+    return stream
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
