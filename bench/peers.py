@@ -46,7 +46,9 @@ def gateway(plugins: str, *, workers: int = 1) -> Callable[[Path, int, int], Lau
         text = _GATEWAY.format(port=port, upstream=upstream, plugins=plugins.format(logs=folder / "logs", key=KEY))
         file = _written(folder / "config.yaml", text)
         command = [sys.executable, "-m", "tornado_gateway", "serve", "-c", str(file)]
-        return Launch(command + (["--workers", str(workers)] if workers > 1 else []), {"PYTHONPATH": str(ROOT)})
+        return Launch(
+            command + (["--workers", str(workers)] if workers > 1 else []), {"PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"}
+        )
 
     return launch
 
