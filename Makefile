@@ -25,6 +25,7 @@ help:  ## Show this
 install: $(STAMP)  ## Set up .venv with everything that development needs
 
 $(STAMP):
+	@echo "setting up $(VENV), once ..."
 ifneq ($(UV),)
 	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' $(VENV)
 	@$(UV) pip install --quiet --python $(BIN)/python -e '.[$(EXTRAS)]'

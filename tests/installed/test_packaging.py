@@ -79,7 +79,14 @@ def test_all_bundled_plugins_are_seen_in_an_empty_environment(environment: Path,
 
 
 def test_the_gateway_serves_in_an_empty_environment(environment: Path, tmp_path: Path) -> None:
-    command: list[str | Path] = [environment / "bin" / "tornado-gateway", "serve", "--port", "0", "--upstream", "http://127.0.0.1:9"]
+    command: list[str | Path] = [
+        environment / "bin" / "tornado-gateway",
+        "serve",
+        "--port",
+        "0",
+        "--upstream",
+        "http://127.0.0.1:9",
+    ]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout

@@ -2,6 +2,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -31,9 +32,9 @@ def doorman(environment: Path, pip: Callable[[Path, Path], None], tmp_path_facto
     return environment
 
 
-@pytest.fixture
-async def address(doorman: Path, tmp_path: Path) -> AsyncIterator[str]:
-    """A gateway, as a program of that environment, with both plugins on."""
+@asynccontextmanager
+async def serving(doorman: Path, tmp_path: Path) -> AsyncIterator[str]:
+    """A gateway, as a program of that environment, with both plugins on. When it has ended, every `finished` has been called."""
     async with FakeOllama() as ollama:
         (tmp_path / "config.yaml").write_text(CONFIG.format(url=ollama.url))
         server = await asyncio.create_subprocess_exec(
@@ -56,8 +57,9 @@ async def ask(address: str, user: str) -> HTTPResponse:
     return await AsyncHTTPClient().fetch(f"{address}/v1/chat/completions", method="POST", body=body, raise_error=False)
 
 
-async def test_a_plugin_of_another_package_is_found_configured_and_called_in_order(address: str, tmp_path: Path) -> None:
-    response = await ask(address, "alice")
+async def test_a_plugin_of_another_package_is_found_configured_and_called_in_order(doorman: Path, tmp_path: Path) -> None:
+    async with serving(doorman, tmp_path) as address:
+        response = await ask(address, "alice")
 
     assert response.code == 200
     assert (tmp_path / "journal.txt").read_text().splitlines() == [
@@ -68,8 +70,9 @@ async def test_a_plugin_of_another_package_is_found_configured_and_called_in_ord
     ]
 
 
-async def test_a_plugin_of_another_package_can_refuse_a_request(address: str, tmp_path: Path) -> None:
-    response = await ask(address, "bob")
+async def test_a_plugin_of_another_package_can_refuse_a_request(doorman: Path, tmp_path: Path) -> None:
+    async with serving(doorman, tmp_path) as address:
+        response = await ask(address, "bob")
 
     assert response.code == 400
     assert json.loads(response.body)["error"] == {
