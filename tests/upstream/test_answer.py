@@ -20,6 +20,7 @@ from tornado_gateway.errors import (
     UpstreamUnavailable,
 )
 from tornado_gateway.upstream import Ollama, UpstreamOptions
+from tornado_gateway.upstream.answer import MAX_BATCH_BYTES
 from tornado_gateway.wire.ollama import NativeCall, Record
 
 TRANSCRIPTS = Path(__file__).parent.parent / "transcripts"
@@ -88,7 +89,7 @@ async def test_records_that_arrive_together_come_together(serve: Serve, ask: Ask
         sizes = [len(batch) async for batch in batches]
 
     assert sum(sizes) == 101
-    assert len(sizes) <= 3
+    assert len(sizes) <= 2
 
 
 async def test_a_whole_answer_is_one_record(serve: Serve, ask: Ask) -> None:
@@ -192,6 +193,31 @@ async def test_c20_a_clean_end_without_done_is_a_cut_answer(serve: Serve, ask: A
     records, error = await read(ask(server.url), STREAM)
 
     assert (text(records), type(error)) == ("a", UpstreamClosed)
+
+
+async def test_c17_a_cut_in_a_line_is_a_cut_and_no_bad_line(serve: Serve, ask: Ask) -> None:
+    async def cut(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(STREAM_HEAD + chunk(RECORD % b"a" + b'{"mess'))
+        await peer.received()
+        peer.close()
+
+    server = await serve(cut)
+
+    records, error = await read(ask(server.url), STREAM)
+
+    assert (text(records), type(error)) == ("a", UpstreamClosed)
+
+
+async def test_records_and_done_in_one_read_are_one_batch(serve: Serve, ask: Ask) -> None:
+    server = await serve(answering(chunked(RECORD % b"a", DONE)))
+    ollama = ask(server.url)
+    await ollama.start()
+
+    async with aclosing(ollama.answer(STREAM)) as batches:
+        sizes = [len(batch) async for batch in batches]
+
+    assert sizes == [2]
 
 
 @pytest.mark.parametrize("leave", [Peer.close, Peer.reset])
@@ -353,6 +379,7 @@ async def test_c30_a_reader_that_takes_nothing_stops_the_upstream_and_is_not_cut
         await asyncio.sleep(0.3)
         assert server.sent < 16_000_000
         async for batch in batches:
+            assert len(batch) * len(line) <= MAX_BATCH_BYTES + len(line)
             count += len(batch)
 
     assert count == 20_001

@@ -9,7 +9,7 @@ import pytest
 from tornado.httpclient import HTTPRequest
 from upstream.raw import STREAM_HEAD, WITHIN, Peer, Serve, answering, chunk, chunked, whole
 
-from tornado_gateway.errors import GatewayError, UpstreamClosed, UpstreamInvalidResponse
+from tornado_gateway.errors import GatewayError, UpstreamClosed, UpstreamInvalidResponse, UpstreamTimeout, UpstreamUnavailable
 from tornado_gateway.upstream.client import OllamaHTTPClient
 from tornado_gateway.upstream.transfer import Limits
 
@@ -187,3 +187,77 @@ async def test_c40_a_million_chunks_of_one_byte_arrive(serve: Serve, client: Oll
     await client.fetch(stream(server.url, take))
 
     assert received == 1_000_000
+
+
+async def hang(peer: Peer) -> None:
+    await peer.request()
+
+
+async def begin(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(BEGUN)
+
+
+class TestLimits:
+    async def test_c43_no_connection(self, black_hole: int) -> None:
+        await self._fails(f"http://127.0.0.1:{black_hole}/", Limits(connect=0.1), UpstreamUnavailable)
+
+    async def test_c41_no_first_byte(self, serve: Serve) -> None:
+        server = await serve(hang)
+        await self._fails(server.url, Limits(first_byte=0.1), UpstreamTimeout)
+        await server.until(lambda server: server.closed == 1)
+
+    async def test_c41_silence_between_bytes(self, serve: Serve) -> None:
+        server = await serve(begin)
+        await self._fails(server.url, Limits(idle=0.1), UpstreamTimeout)
+        await server.until(lambda server: server.closed == 1)
+
+    async def test_a_stream_that_never_ends(self, serve: Serve) -> None:
+        async def drip(peer: Peer) -> None:
+            await peer.request()
+            await peer.send(STREAM_HEAD)
+            while True:
+                await peer.send(chunk(b"x"))
+                await asyncio.sleep(0.01)
+
+        server = await serve(drip)
+        await self._fails(server.url, Limits(total=0.2, idle=0.1), UpstreamTimeout)
+        await server.until(lambda server: server.closed == 1)
+
+    async def test_c42_a_slow_stream_is_not_cut(self, serve: Serve) -> None:
+        async def drip(peer: Peer) -> None:
+            await peer.request()
+            await peer.send(STREAM_HEAD)
+            for _ in range(10):
+                await peer.send(chunk(b"x"))
+                await asyncio.sleep(0.05)
+            await peer.send(b"0\r\n\r\n")
+
+        server = await serve(drip)
+        client = OllamaHTTPClient(force_instance=True, limits=Limits(first_byte=0.2, idle=0.2))
+
+        response = await client.fetch(server.url)
+
+        assert len(response.body) == 10
+        client.close()
+        await client.closed()
+
+    async def test_a_request_may_have_its_own(self, serve: Serve, client: OllamaHTTPClient) -> None:
+        server = await serve(hang)
+
+        with pytest.raises(UpstreamTimeout):
+            await client.fetch(HTTPRequest(server.url, request_timeout=0.1))
+
+    @staticmethod
+    async def _fails(url: str, limits: Limits, error: type[Exception]) -> None:
+        client = OllamaHTTPClient(force_instance=True, limits=limits)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+
+        with pytest.raises(error) as caught:
+            await client.fetch(url)
+
+        assert loop.time() - began < 0.5
+        assert "127.0.0.1" not in str(caught.value)
+        client.close()
+        await client.closed()

@@ -15,8 +15,11 @@ from tornado_gateway.errors import GatewayError, UpstreamClosed, UpstreamInvalid
 from tornado_gateway.wire.ollama import NativeCall, Record, RecordReader
 from tornado_gateway.wire.ollama_errors import error_of, record_error
 
-MAX_WAITING_BYTES = 256 * 1024
-"""Bytes whose records nobody has taken yet: beyond this, reading stops until they are taken."""
+MAX_WAITING_BYTES = 64 * 1024
+"""Bytes that nobody has taken yet: beyond this, reading stops until they are taken. One read may add 256 KB to them."""
+
+MAX_BATCH_BYTES = 64 * 1024
+"""What is decoded at once: records take four times the room of their lines, and a slow reader holds a batch for long."""
 
 MAX_EMBEDDING_BYTES = 64 * 1024 * 1024
 """An answer to an embedding call is one JSON object, and 64 texts of a large model make more than a line may hold."""
@@ -38,17 +41,19 @@ async def answer(
     response = fetch(request)
     response.add_done_callback(inbox.wake)
     try:
-        while not response.done():
-            if inbox.empty:
-                await inbox.arrival()
-                continue
-            records = inbox.take()
+        while True:
+            records = [] if inbox.empty else inbox.take()
+            if inbox.failed or (inbox.empty and response.done()):
+                break
             if records:
                 yield records
-            elif inbox.failed:
-                break
+            elif inbox.empty:
+                await inbox.arrival()
+        if not inbox.failed and response.exception() is None:
+            records += inbox.rest()
         failure = _failure(response, inbox, call)
-        records = inbox.take() if failure is not None else inbox.take_all()
+        if failure is None and inbox.last is not None:
+            records.append(inbox.last)
         if records:
             yield records
         if failure is not None:
@@ -58,9 +63,9 @@ async def answer(
 
 
 class Inbox:
-    """Where the records of one answer wait for their reader."""
+    """Where the bytes of one answer wait for their reader, who gets them as records."""
 
-    __slots__ = ("_bytes", "_first_byte", "_ignored", "_loop", "_reader", "_records", "_room", "_waiter", "_whole", "last")
+    __slots__ = ("_first_byte", "_ignored", "_loop", "_reader", "_room", "_waiter", "_waiting", "_whole", "fault", "last")
 
     def __init__(self, call: NativeCall, max_line_bytes: int, on_first_byte: Callable[[], None]) -> None:
         embed = call.endpoint == "/api/embed"
@@ -69,51 +74,37 @@ class Inbox:
         self._reader = RecordReader(whole=self._whole, max_line_bytes=limit)
         self._first_byte: Callable[[], None] | None = on_first_byte
         self._loop = asyncio.get_running_loop()
-        self._records: list[Record] = []
-        self._bytes = 0
+        self._waiting = b""
         self._ignored = 0
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self.last: Record | None = None
         """The record that ends the answer: `done`, an error, or the one with the embeddings."""
+        self.fault: UpstreamInvalidResponse | None = None
 
     @property
     def empty(self) -> bool:
-        return not self._records and not self.failed
+        return not self._waiting
 
     @property
     def failed(self) -> bool:
-        return self.last is not None and self.last.error is not None
+        """Whether the answer has ended badly, whatever else may come."""
+        return self.fault is not None or (self.last is not None and self.last.error is not None)
 
     def receive(self, data: bytes) -> asyncio.Future[None] | None:
         """Take bytes as they come; what is returned is done when more may come."""
         if self._first_byte is not None:
             first_byte, self._first_byte = self._first_byte, None
             first_byte()
-        if self.last is not None:
-            self._ignore(data)
+        if self._whole:
+            self._reader.feed(data)
             return None
-        try:
-            records = self._reader.feed(data)
-        except UpstreamInvalidResponse:
-            self._keep(self._reader.salvaged)
-            if self.last is None:
-                raise
-            return None
-        if not records:
-            return None
-        self._keep(records)
+        self._waiting = self._waiting + data if self._waiting else data
         self.wake()
-        self._bytes += len(data)
-        if self._bytes <= MAX_WAITING_BYTES:
+        if len(self._waiting) <= MAX_WAITING_BYTES:
             return None
         self._room = self._loop.create_future()
         return self._room
-
-    def finish(self) -> None:
-        """The body has ended: read what stands in it without a line end."""
-        if self.last is None:
-            self._keep(self._reader.finish())
 
     def arrival(self) -> asyncio.Future[None]:
         """Is done when there is something to take, or the transfer is over."""
@@ -125,48 +116,56 @@ class Inbox:
             self._waiter.set_result(None)
 
     def take(self) -> list[Record]:
-        """All records that have come, but for the last one of the answer."""
-        records, self._records = self._records, []
-        self._bytes = 0
-        if self._room is not None:
+        """The records of what has come, a batch at most, but for the last one of the answer."""
+        data, self._waiting = self._waiting[:MAX_BATCH_BYTES], self._waiting[MAX_BATCH_BYTES:]
+        if self._room is not None and len(self._waiting) <= MAX_WAITING_BYTES:
             self._room.set_result(None)
             self._room = None
-        return records
+        if self.last is not None:
+            self._ignore(data)
+            return []
+        try:
+            return self._but_the_last(self._reader.feed(data))
+        except UpstreamInvalidResponse as fault:
+            return self._before(fault, self._reader.salvaged)
 
-    def take_all(self) -> list[Record]:
-        """The rest of a whole answer."""
-        return self.take() if self.last is None else [*self.take(), self.last]
+    def rest(self) -> list[Record]:
+        """The body has ended: what stands in it without a line end, but for the last record."""
+        if self.last is not None:
+            return []
+        try:
+            return self._but_the_last(self._reader.finish())
+        except UpstreamInvalidResponse as fault:
+            return self._before(fault, [])
 
-    def _keep(self, records: list[Record]) -> None:
+    def _but_the_last(self, records: list[Record]) -> list[Record]:
         for position, record in enumerate(records):
             if record.done or record.error is not None or record.embeddings is not None:
                 self.last = record
-                records = records[:position]
-                break
-        self._records = self._records + records if self._records else records
+                return records[:position]
+        return records
+
+    def _before(self, fault: UpstreamInvalidResponse, salvaged: list[Record]) -> list[Record]:
+        records = self._but_the_last(salvaged)
+        if self.last is None:
+            self.fault = fault
+        return records
 
     def _ignore(self, data: bytes) -> None:
         self._ignored += len(data)
         if self._ignored > _MAX_IGNORED_BYTES:
-            raise UpstreamInvalidResponse("Ollama went on sending after the end of its answer.")
+            self.fault = UpstreamInvalidResponse("Ollama went on sending after the end of its answer.")
 
 
 def _failure(response: asyncio.Future[HTTPResponse], inbox: Inbox, call: NativeCall) -> GatewayError | None:
-    """What keeps the answer from being whole, if anything does."""
-    if not inbox.failed:
-        error = response.exception()
-        if error is None:
-            result = response.result()
-            if result.code != 200:
-                return error_of(result.code, result.body, endpoint=call.endpoint)
-            try:
-                inbox.finish()
-            except UpstreamInvalidResponse as invalid:
-                error = invalid
-        if isinstance(error, GatewayError):
-            return error
-        if error is not None:
-            raise error
-    if inbox.last is None:
-        return UpstreamClosed("Ollama ended its answer before it was whole.")
-    return None if inbox.last.error is None else record_error(inbox.last.error, endpoint=call.endpoint)
+    """What keeps the answer from being whole, if anything does: what Ollama says, before what became of the connection."""
+    if inbox.last is not None and inbox.last.error is not None:
+        return record_error(inbox.last.error, endpoint=call.endpoint)
+    error = inbox.fault if inbox.failed else response.exception()
+    if error is not None and not isinstance(error, GatewayError):
+        raise error
+    if error is None and response.result().code != 200:
+        error = error_of(response.result().code, response.result().body, endpoint=call.endpoint)
+    if error is None and inbox.last is None:
+        error = UpstreamClosed("Ollama ended its answer before it was whole.")
+    return error
