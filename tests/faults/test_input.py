@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from serving import AUTH, KEY, Served, chat_request, serving
+from faults.oracles import AUTH, KEY, Served, chat_request, serving
 
 from tornado_gateway.testing import FakeOllama, say
 

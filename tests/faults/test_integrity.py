@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from serving import AUTH, Served, chat_request, serving
+from faults.oracles import AUTH, Served, chat_request, serving
 
 from tornado_gateway.testing import Behaviour, FakeOllama, cut, error_line, fail, hang, say
 

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from serving import AUTH, KEY, Served, chat_request, serving
+from faults.oracles import AUTH, KEY, Served, chat_request, serving
 
 from tornado_gateway.testing import Behaviour, FakeOllama, hang
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 
-from serving import Served, chat_request, serving
+from faults.oracles import Served, chat_request, serving
 
 from tornado_gateway.testing import Behaviour, FakeOllama
 

@@ -83,6 +83,10 @@ class GatewayHandler(RequestHandler):
         """Before the body is read: who asks, and is the head good?"""
         services, request = self._services, self.request
         self._connection = cast(HTTP1Connection, request.connection)
+        if self.stream.closed():
+            # A request that lay behind another when its client left: nobody is there to be answered, so it is not begun.
+            self._finished = self._concluded = True
+            return
         self._socket = self._connection.stream.socket.fileno()
         self.tally = Tally()
         self.context = facts.new_context(request, services.new_id)
