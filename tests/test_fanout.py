@@ -1,18 +1,17 @@
 """Several answers read as one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
-from tornado_gateway.fanout import merged
+from tornado_gateway.fanout import Source, merged
 from tornado_gateway.wire.ollama import Record
 
 
-async def answer(*texts: str, fails: Exception | None = None) -> AsyncGenerator[Sequence[Record], None]:
+async def answer(index: int, *texts: str, fails: Exception | None = None) -> Source:
     for text in texts:
         await asyncio.sleep(0)
-        yield [Record(response=text)]
+        yield index, [Record(response=text)]
     if fails is not None:
         raise fails
 
@@ -20,7 +19,7 @@ async def answer(*texts: str, fails: Exception | None = None) -> AsyncGenerator[
 async def test_each_batch_comes_with_the_index_of_its_source_in_its_order() -> None:
     found: dict[int, list[str]] = {0: [], 1: [], 2: []}
 
-    async for index, batch in merged([answer("a", "b"), answer("c"), answer()], parallel=2):
+    async for index, batch in merged([answer(0, "a", "b"), answer(1, "c"), answer(2)], parallel=2):
         found[index] += [record.response for record in batch]
 
     assert found == {0: ["a", "b"], 1: ["c"], 2: []}
@@ -29,12 +28,12 @@ async def test_each_batch_comes_with_the_index_of_its_source_in_its_order() -> N
 async def test_no_more_sources_than_allowed_are_read_at_a_time() -> None:
     running = most = 0
 
-    async def counted() -> AsyncGenerator[Sequence[Record], None]:
+    async def counted() -> Source:
         nonlocal running, most
         running += 1
         most = max(most, running)
         await asyncio.sleep(0)
-        yield [Record()]
+        yield 0, [Record()]
         running -= 1
 
     async for _ in merged([counted() for _ in range(6)], parallel=2):
@@ -46,16 +45,16 @@ async def test_no_more_sources_than_allowed_are_read_at_a_time() -> None:
 async def test_the_first_failure_ends_all() -> None:
     closed = asyncio.Event()
 
-    async def endless() -> AsyncGenerator[Sequence[Record], None]:
+    async def endless() -> Source:
         try:
             while True:
                 await asyncio.sleep(0)
-                yield [Record()]
+                yield 0, [Record()]
         finally:
             closed.set()
 
     with pytest.raises(ZeroDivisionError):
-        async for _ in merged([endless(), answer("a", fails=ZeroDivisionError())], parallel=2):
+        async for _ in merged([endless(), answer(1, "a", fails=ZeroDivisionError())], parallel=2):
             pass
 
     assert closed.is_set()
@@ -64,11 +63,11 @@ async def test_the_first_failure_ends_all() -> None:
 async def test_closing_it_closes_every_source() -> None:
     closed = []
 
-    async def endless(name: int) -> AsyncGenerator[Sequence[Record], None]:
+    async def endless(name: int) -> Source:
         try:
             while True:
                 await asyncio.sleep(0)
-                yield [Record()]
+                yield 0, [Record()]
         finally:
             closed.append(name)
 

@@ -20,6 +20,7 @@ from tornado_gateway.hooks import Hooks
 from tornado_gateway.hookspecs import Release
 from tornado_gateway.models import Catalog
 from tornado_gateway.names import normal
+from tornado_gateway.transforms import transformed
 from tornado_gateway.upstream import Model, Ollama
 from tornado_gateway.wire.dialect import Call, Dialect, Encoder, Limits, ModelFacts, Plan, Policy, Stamp
 from tornado_gateway.wire.fold import Folder
@@ -104,7 +105,7 @@ class Exchange:
         plan = await self._plan(context, call, rules, small=small)
         await self._hooks.admit(context)
         encoder = plan.encoder(Stamp(self._new_id(), int(context.arrived)))
-        sources = [self._answer(context, native, tally) for native in plan.calls]
+        sources = [self._answer(context, index, native, tally) for index, native in enumerate(plan.calls)]
         source = merged(sources, rules.parallel_calls)
         if call.stream:
             await self._stream(context, source, encoder, sink, rules)
@@ -156,17 +157,17 @@ class Exchange:
                 encoder.feed(index, batch)
         sink.whole(encoder.content_type, encoder.finish())
 
-    async def _answer(self, context: Context, call: NativeCall, tally: Tally) -> AsyncGenerator[Sequence[Record], None]:
-        """The records of one native call from whoever has them; ends well only behind a whole answer."""
+    async def _answer(self, context: Context, index: int, call: NativeCall, tally: Tally) -> Source:
+        """The records of the request's native call number `index`, from whoever has them; ends well only behind a whole answer."""
         answer = await self._hooks.answer(context, call, _Forward(self, context, call, tally))
-        functions = await self._hooks.transforms(context, call)
+        changes = await self._hooks.transforms(context, call)
         whole = False
         iterator = aiter(answer)
         try:
             async for batch in iterator:
                 if batch:
                     whole = batch[-1].done or batch[-1].embeddings is not None
-                    yield [self._hooks.transformed(record, functions) for record in batch] if functions else batch
+                    yield index, [transformed(record, changes) for record in batch] if changes else batch
         finally:
             close = getattr(iterator, "aclose", None)
             if close is not None:

@@ -8,24 +8,25 @@ from contextlib import aclosing
 
 from tornado_gateway.wire.ollama import Record
 
-Batches = AsyncGenerator[Sequence[Record], None]
-Source = AsyncGenerator[tuple[int, Sequence[Record]], None]
+Item = tuple[int, Sequence[Record]]
+"""Which native call a batch belongs to, and the batch."""
+
+Source = AsyncGenerator[Item, None]
 
 
-async def merged(sources: Sequence[Batches], parallel: int) -> Source:
-    """The batches of all sources, each with its source's index; at most `parallel` sources are read at a time.
+def merged(sources: Sequence[Source], parallel: int) -> Source:
+    """The items of all sources; at most `parallel` sources are read at a time.
 
     The first failure ends all of them, and so does closing this generator: every source is closed when it ends.
     """
-    if len(sources) == 1:
-        async with aclosing(sources[0]) as batches:
-            async for batch in batches:
-                yield 0, batch
-        return
+    return sources[0] if len(sources) == 1 else _merged(sources, parallel)
+
+
+async def _merged(sources: Sequence[Source], parallel: int) -> Source:
     # One batch waits for each reader: a slow reader of this generator slows the sources down.
-    arrived: asyncio.Queue[tuple[int, Sequence[Record]] | BaseException | None] = asyncio.Queue(parallel)
+    arrived: asyncio.Queue[Item | BaseException | None] = asyncio.Queue(parallel)
     turns = asyncio.Semaphore(parallel)
-    tasks = [asyncio.ensure_future(_read(index, source, arrived, turns)) for index, source in enumerate(sources)]
+    tasks = [asyncio.ensure_future(_read(source, arrived, turns)) for source in sources]
     try:
         running = len(tasks)
         while running:
@@ -42,16 +43,11 @@ async def merged(sources: Sequence[Batches], parallel: int) -> Source:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _read(
-    index: int,
-    source: Batches,
-    arrived: asyncio.Queue[tuple[int, Sequence[Record]] | BaseException | None],
-    turns: asyncio.Semaphore,
-) -> None:
+async def _read(source: Source, arrived: asyncio.Queue[Item | BaseException | None], turns: asyncio.Semaphore) -> None:
     try:
-        async with turns, aclosing(source) as batches:
-            async for batch in batches:
-                await arrived.put((index, batch))
+        async with turns, aclosing(source) as items:
+            async for item in items:
+                await arrived.put(item)
     except Exception as error:  # noqa: BLE001  # raised again by the reader of the queue
         await arrived.put(error)
     else:
