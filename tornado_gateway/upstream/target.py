@@ -73,7 +73,8 @@ def request_head(method: str, target: Target, headers: Iterable[tuple[str, str]]
     return "".join(lines).encode("latin-1")
 
 
-_OURS = frozenset({"host", "content-length", "connection", "accept-encoding", "transfer-encoding", "expect", "te", "upgrade"})
+_FRAMING = {"host", "content-length", "connection", "accept-encoding", "transfer-encoding", "expect", "upgrade"}
+_OURS = frozenset(_FRAMING | {"te"})  # codespell:ignore te
 
 
 @lru_cache(maxsize=256)
