@@ -87,17 +87,13 @@ class GatewayHandler(RequestHandler):
             # A request that lay behind another when its client left: nobody is there to be answered, so it is not begun.
             self._finished = self._concluded = True
             return
-        gone = self._connection.stream.closed()  # a pipelined request may be read after its client has left
-        self._socket = -1 if gone else self._connection.stream.socket.fileno()
+        self._socket = self._connection.stream.socket.fileno()
         self.tally = Tally()
         self.context = facts.new_context(request, services.new_id)
         self.reply = Reply(
             request, services.rules.write_stall_seconds, self.reply_headers, keep_alive=lambda: not services.draining
         )
         services.begin(self)
-        if gone:
-            await self._conclude("client_left")
-            return
         services.presence.watch(self._socket, self._gone)
         await self._guarded(self._enter())
         if isinstance(self.stream, StrictStream) and self._expects_body:
