@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pluggy
 
@@ -59,6 +59,7 @@ __all__ = [
     "Forward",
     "GatewayError",
     "InvalidRequest",
+    "Keeper",
     "Message",
     "ModelNotFound",
     "NativeCall",
@@ -74,6 +75,8 @@ __all__ = [
     "RequestTooLarge",
     "Route",
     "ServerFacts",
+    "Shared",
+    "SharedUnavailable",
     "StartupRefused",
     "ToolCall",
     "Transform",
@@ -137,6 +140,45 @@ class Route:
     """Whether a key is asked for, as at any other address."""
 
 
+class Shared(Protocol):
+    """A worker's line to its plugin's keeper in the parent process (see the hook `keeper`). Values are numbers, texts, bytes, lists and mappings."""
+
+    worker: int
+    """The worker's number among those that serve at the same time, from 0."""
+
+    async def call(self, method: str, *args: Any, seconds: float = 5.0) -> Any:
+        """What the keeper's method gives. Raises `SharedUnavailable` when it raised or did not answer in time; cancelling it cancels the method."""
+        ...
+
+    def tell(self, method: str, *args: Any) -> bool:
+        """Have the method called, after all that was said before; never waits. False when it could not be said: the parent is too far behind."""
+        ...
+
+
+class SharedUnavailable(Exception):
+    """The parent process could not do what a worker asked of it."""
+
+
+class Keeper:
+    """What the workers of one server share of a plugin; it lives in the parent process.
+
+    Methods beyond these four may be called by the plugin's workers, by name; plain or coroutines, their first argument is the number of
+    the worker's life: it is never used again, also not for the worker that replaces it.
+    """
+
+    async def start(self, server: ServerFacts) -> None:
+        """Before the first worker starts. Raise `StartupRefused` with a line for the operator."""
+
+    async def reconfigure(self, settings: Any) -> None:
+        """Take new settings, before the workers do."""
+
+    async def gone(self, life: int) -> None:
+        """A worker has ended in whatever way: give back what it held."""
+
+    async def stop(self) -> None:
+        """After the last worker has ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
     """What a plugin may know of the server that it lives in."""
@@ -148,6 +190,8 @@ class ServerFacts:
     """Whether only this machine can reach that address."""
     announce: Callable[[str], None]
     """Shows a line once to the person who started the server: on the terminal, else on standard error, never in a log."""
+    shared: Shared | None = None
+    """What this worker shares with the other workers of the same server; None where one process serves, or the plugin has no keeper."""
 
 
 class StartupRefused(Exception):
@@ -218,6 +262,19 @@ class GatewayHooks:
         Order: opposite to the configured one.
         Raising: is logged. A call that takes longer than five seconds is cancelled.
         Guaranteed: no other hook is called after it.
+        """
+
+    @hookspec
+    def keeper(self) -> Keeper | None:
+        """Hold what the workers of one server share, such as counters that must not count double.
+
+        When: once, in the parent process, and only where several workers serve (`serve --workers`). There the plugin is built with its settings, and no
+        other hook is called. Not a coroutine.
+        Order: has no meaning: each plugin's workers talk to their own keeper.
+        An answer: the keeper; the workers reach it by `ServerFacts.shared`. None means "nothing is shared".
+        Raising: the server does not start.
+        Guaranteed: calls of one worker are begun in the order in which it made them; when a worker ends, calls that still run for it are cancelled,
+        and then `gone` is called.
         """
 
     @hookspec

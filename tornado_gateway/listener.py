@@ -85,6 +85,11 @@ class Listener(HTTPServer):
             self._loop.remove_reader(listening.fileno())
             listening.close()
 
+    def use_certificate(self, tls: ssl.SSLContext) -> None:
+        """Show another certificate to those who connect from now on."""
+        if self._tls is not None:
+            self._tls = tls
+
     def _sweep(self) -> None:
         """Close what has been silent for too long: one timer for all connections, not one for each request."""
         now = time.monotonic()

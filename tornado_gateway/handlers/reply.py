@@ -23,7 +23,7 @@ from tornado_gateway.wire.ollama import encode_json
 from tornado_gateway.wire.sse import event
 
 JSON = "application/json"
-LAST_WORDS_SECONDS = 1.0
+LAST_WORDS_SECONDS = 0.5
 """How long a failing stream waits for its last event to leave."""
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 

@@ -1,0 +1,133 @@
+"""One worker as its parent sees it: a process, a channel to it, and the signs that it gives.
+
+`worker.py` is the other end. The messages from there are `beat`, `ready`, `leaving`, `announce`, `call`, `tell` and `cancel`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tornado_gateway.channel import Channel
+from tornado_gateway.keepers import Keepers
+from tornado_gateway.log import get_logger
+from tornado_gateway.worker import VARIABLE
+
+_LAST_SECONDS = 0.5
+"""For a process whose channel has closed to end by itself."""
+_NOT_FOR_WORKERS = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"})
+"""systemd speaks with the parent only."""
+
+_log = get_logger(__name__)
+
+
+class Child:
+    """A worker from its start to its end. `number` is its place, `life` is never used again."""
+
+    def __init__(
+        self,
+        number: int,
+        of: int,
+        sockets: Sequence[socket.socket],
+        command: Sequence[str],
+        life: int,
+        keepers: Keepers,
+        announce: Callable[[str], None],
+    ) -> None:
+        self.number = number
+        self.life = life
+        self.ready = asyncio.Event()
+        self.out_of_service = asyncio.Event()
+        """It takes nobody in any more: it has ended, or is about to."""
+        self.silent = 0
+        """Ticks of the parent since its heart beat last."""
+        self.code: int | None = None
+        self.began = time.monotonic()
+        self._announce = announce
+        self._lost = asyncio.Event()
+        self._channel = Channel(self._receive, self._lost.set)
+        self._desk = keepers.desk(life, self._channel.send)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = _spawn(command, number, of, sockets, theirs, speaks=life == 0)
+        self.ended = asyncio.get_running_loop().create_task(self._live(ours))
+        """Done when nothing of it is left."""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Whatever it is doing; also a process that is stopped."""
+        self._process.kill()
+
+    async def _live(self, line: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().create_unix_connection(lambda: self._channel, sock=line)
+            await self._lost.wait()
+        finally:
+            self._channel.close()
+        self.out_of_service.set()
+        await self._desk.close()
+        self.code = await self._reap()
+
+    async def _reap(self) -> int:
+        until = time.monotonic() + _LAST_SECONDS
+        while (code := self._process.poll()) is None:
+            if time.monotonic() > until:
+                self._process.kill()
+            await asyncio.sleep(0.01)
+        return code
+
+    def _receive(self, message: list[Any]) -> None:
+        match message:
+            case ["beat"]:
+                self.silent = 0
+            case ["call", number, plugin, method, args]:
+                self._desk.call(number, plugin, method, args)
+            case ["tell", plugin, method, args]:
+                self._desk.tell(plugin, method, args)
+            case ["cancel", number]:
+                self._desk.cancel(number)
+            case ["ready"]:
+                self.ready.set()
+            case ["leaving"]:
+                self.out_of_service.set()
+            case ["announce", line]:
+                self._announce(line)
+            case _:
+                _log.error("worker_said_nonsense", worker=self.number)
+
+
+def _spawn(
+    command: Sequence[str], number: int, of: int, sockets: Sequence[socket.socket], line: socket.socket, *, speaks: bool
+) -> subprocess.Popen[bytes]:
+    descriptors = [bound.fileno() for bound in sockets]
+    facts = {
+        "number": number,
+        "of": of,
+        "sockets": descriptors,
+        "line": line.fileno(),
+        "speaks": speaks,
+        "parent": os.getpid(),
+    }
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_WORKERS}
+    return subprocess.Popen(  # noqa: S603  # our own program
+        command,
+        stdin=subprocess.DEVNULL,
+        pass_fds=[*descriptors, line.fileno()],
+        env={**environment, VARIABLE: json.dumps(facts)},
+        # Ctrl-C reaches the parent alone, which tells its workers: told twice, they would not wait for their streams.
+        process_group=0,
+    )

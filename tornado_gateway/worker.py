@@ -1,0 +1,161 @@
+"""A worker's end of what it shares with the others: its sockets, its heartbeat, its line to the keepers in the parent.
+
+The parent is `workers.py`, which says the messages' names. A worker does not outlive it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import itertools
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self
+
+from tornado_gateway.channel import Channel
+from tornado_gateway.hookspecs import SharedUnavailable
+from tornado_gateway.signals import Signals
+
+VARIABLE = "TORNADO_GATEWAY_WORKER"
+"""How the parent tells a process that it is a worker: private to the two."""
+BEAT_SECONDS = 1.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Worker:
+    """Who this process is, among several."""
+
+    def __init__(self, number: int, of: int, sockets: list[socket.socket], line: socket.socket, *, speaks: bool) -> None:
+        self.number = number
+        self.of = of
+        self.sockets = sockets
+        self.speaks = speaks
+        """Whether this one tells the person at the terminal that the server is up."""
+        self._line = line
+        self._channel: Channel | None = None
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._ids = itertools.count()
+
+    @classmethod
+    def from_environment(cls) -> Self | None:
+        """None for a process that is no worker. A worker whose parent is gone already ends here."""
+        told = os.environ.pop(VARIABLE, None)
+        if told is None:
+            return None
+        facts = json.loads(told)
+        die_with_parent(facts["parent"])
+        sockets = [socket.socket(fileno=descriptor) for descriptor in facts["sockets"]]
+        return cls(facts["number"], facts["of"], sockets, socket.socket(fileno=facts["line"]), speaks=facts["speaks"])
+
+    @contextlib.asynccontextmanager
+    async def attached(self, signals: Signals) -> AsyncIterator[None]:
+        """With a heart that beats, from the loop: a loop that hangs does not beat. Without a parent the server stops at once."""
+
+        def orphaned() -> None:
+            self._fail_calls()
+            signals.stop_at_once()
+
+        loop = asyncio.get_running_loop()
+        _, self._channel = await loop.create_unix_connection(lambda: Channel(self._receive, orphaned), sock=self._line)
+        beating = loop.create_task(self._beat(self._channel))
+        try:
+            yield
+        finally:
+            beating.cancel()
+            orphaned_by_us, self._channel = self._channel, None
+            orphaned_by_us.close()
+
+    def tell_ready(self) -> None:
+        self._send(["ready"])
+
+    def tell_leaving(self) -> None:
+        """Another may take the place: this one takes nobody in any more."""
+        self._send(["leaving"])
+
+    def announce(self, line: str) -> None:
+        """A line for the person who started the server: the parent shows what all workers say once."""
+        self._send(["announce", line])
+
+    def shared(self, plugin: str) -> _Line:
+        return _Line(self, plugin)
+
+    async def call(self, plugin: str, method: str, args: tuple[Any, ...], seconds: float) -> Any:
+        number = next(self._ids)
+        future = asyncio.get_running_loop().create_future()
+        self._calls[number] = future
+        answered = False
+        try:
+            if not self._send(["call", number, plugin, method, args]):
+                raise SharedUnavailable("The parent process cannot be reached.")
+            async with asyncio.timeout(seconds):
+                value = await future
+            answered = True
+            return value
+        except TimeoutError as error:
+            raise SharedUnavailable(f"The parent process did not answer within {seconds:g} s.") from error
+        finally:
+            del self._calls[number]
+            if not answered and not future.done():
+                self._send(["cancel", number])
+
+    def tell(self, plugin: str, method: str, args: tuple[Any, ...]) -> bool:
+        return self._send(["tell", plugin, method, args])
+
+    def _send(self, message: list[Any]) -> bool:
+        return self._channel is not None and self._channel.send(message)
+
+    def _receive(self, message: list[Any]) -> None:
+        kind, number, value = message
+        future = self._calls.get(number)
+        if future is None or future.done():
+            return
+        if kind == "answer":
+            future.set_result(value)
+        else:
+            future.set_exception(SharedUnavailable(value))
+
+    def _fail_calls(self) -> None:
+        for future in self._calls.values():
+            if not future.done():
+                future.set_exception(SharedUnavailable("The parent process is gone."))
+
+    async def _beat(self, channel: Channel) -> None:
+        while True:
+            channel.send(["beat"])
+            await asyncio.sleep(BEAT_SECONDS)
+
+
+class _Line:
+    """`Shared` for one plugin."""
+
+    def __init__(self, worker: Worker, plugin: str) -> None:
+        self.worker = worker.number
+        self._worker = worker
+        self._plugin = plugin
+
+    async def call(self, method: str, *args: Any, seconds: float = 5.0) -> Any:
+        return await self._worker.call(self._plugin, method, args, seconds)
+
+    def tell(self, method: str, *args: Any) -> bool:
+        return self._worker.tell(self._plugin, method, args)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel end this process when its parent ends, however that ends, and also if this one hangs or is stopped.
+
+    Elsewhere than on Linux the end of the channel is what there is. Called too late, so that another has adopted us, it is the end now.
+    """
+    if sys.platform == "linux":
+        _prctl()(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def _prctl() -> Callable[..., int]:
+    function: Callable[..., int] = ctypes.CDLL(None, use_errno=True).prctl
+    return function
