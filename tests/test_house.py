@@ -17,12 +17,14 @@ ROOMS = (
     ("__main__",),
     ("cli",),
     ("testing",),
-    ("server", "listener", "systemd"),
+    ("workers",),
+    ("server", "child"),
+    ("listener", "systemd", "mainloop", "signals", "daemon", "tls", "worker", "channel", "keepers"),
     ("app",),
     ("handlers",),
     ("exchange",),
-    ("fanout", "models", "presence", "hooks", "loading"),
-    ("discovery", "upstream"),
+    ("fanout", "models", "presence", "hooks", "loading", "lag"),
+    ("discovery", "upstream", "binding", "transforms"),
     ("hookspecs",),
     ("budget", "context", "wire", "log", "names"),
     ("config", "errors"),
@@ -50,7 +52,7 @@ IMPURE = (
 )
 """What `wire/` must not import: clock, sockets, chance, files, logs."""
 
-ABOUT_THE_WHOLE = {"installed", "faults", "third_party"}
+ABOUT_THE_WHOLE = {"conformance", "installed", "faults", "third_party"}
 """Folders of tests that look at the whole, not at a module."""
 
 NO_MODULE = {
