@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import outcomes
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
@@ -23,12 +26,18 @@ from tornado_gateway.config import (
 from tornado_gateway.discovery import available, implemented_hooks
 from tornado_gateway.hookspecs import GatewayHooks
 
+ROOT = Path(__file__).parent.parent
 QUESTIONS = ("When", "Order", "An answer", "Raising", "Guaranteed")
 
 
 def hooks() -> str:
     """A heading for each hook with its exact signature, then its docstring."""
     return "\n".join(_hook(name) for name in HOOKS)
+
+
+def misbehaviour() -> str:
+    """What becomes of a request when a plugin breaks the contract."""
+    return outcomes.table()
 
 
 def _hook(name: str) -> str:
@@ -43,7 +52,17 @@ def _hook(name: str) -> str:
         if list(implemented_hooks(plugin.load(), [name])) and plugin.distribution == "tornado-gateway"
     ]
     used = f"\nBundled plugins that use it: {', '.join(users)}.\n" if users else ""
+    used += f"\nExamples that use it: {', '.join(examples)}.\n" if (examples := example_users(name)) else ""
     return f"## {name}\n\n```python\n{kind} {name}{str(shown).replace(chr(39), '')}\n```\n\n{_prose(inspect.getdoc(hook) or '')}\n{used}"
+
+
+def example_users(hook: str) -> list[str]:
+    """The example packages that implement a hook: read from their source, since they need not be installed."""
+    marked = re.compile(rf"@hookimpl\s+(?:async )?def {hook}\(")
+    sources = sorted(ROOT.glob("examples/*/*.py"))
+    return sorted(
+        {f"[{path.parent.name}](../examples/{path.parent.name})" for path in sources if marked.search(path.read_text("utf-8"))}
+    )
 
 
 def _prose(doc: str) -> str:

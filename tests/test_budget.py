@@ -1,17 +1,22 @@
 """Time limits that cost nothing where nobody waits."""
 
 import asyncio
+import time
 
 import pytest
 
-from tornado_gateway.budget import within
+from tornado_gateway.budget import Meter, within
+
+
+def meter() -> Meter:
+    return Meter(10**12, lambda spent: None)
 
 
 async def test_a_coroutine_that_does_not_wait_gives_its_result() -> None:
     async def quick() -> int:
         return 7
 
-    assert await within(1, quick()) == 7
+    assert await within(1, quick(), meter()) == 7
 
 
 async def test_a_coroutine_that_waits_gives_its_result_and_may_catch_what_it_awaits() -> None:
@@ -28,7 +33,7 @@ async def test_a_coroutine_that_waits_gives_its_result_and_may_catch_what_it_awa
             seen.append(99)
         return seen
 
-    assert await within(1, slow()) == [0, 1, 2, 99]
+    assert await within(1, slow(), meter()) == [0, 1, 2, 99]
 
 
 async def test_an_exception_passes_through_before_and_after_a_wait() -> None:
@@ -39,7 +44,7 @@ async def test_an_exception_passes_through_before_and_after_a_wait() -> None:
 
     for waits in (0, 2):
         with pytest.raises(ZeroDivisionError):
-            await within(1, fails(waits))
+            await within(1, fails(waits), meter())
 
 
 async def test_waiting_for_too_long_is_a_timeout_and_the_coroutine_is_ended() -> None:
@@ -53,7 +58,7 @@ async def test_waiting_for_too_long_is_a_timeout_and_the_coroutine_is_ended() ->
             ended = True
 
     with pytest.raises(TimeoutError):
-        await within(0.01, endless())
+        await within(0.01, endless(), meter())
     assert ended
 
 
@@ -68,10 +73,35 @@ async def test_cancelling_the_caller_cancels_the_coroutine() -> None:
             cancelled.set()
             raise
 
-    task = asyncio.ensure_future(within(10, endless()))
+    task = asyncio.ensure_future(within(10, endless(), meter()))
     await started.wait()
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert cancelled.is_set()
+
+
+async def test_the_meter_counts_work_and_not_waits() -> None:
+    slow: list[int] = []
+    counting = Meter(2_000_000, slow.append)
+    waited = asyncio.Event()
+
+    async def works() -> None:
+        _busy(0.003)
+        asyncio.get_running_loop().call_later(0.05, waited.set)
+        await waited.wait()
+        _busy(0.001)
+
+    await within(None, works(), counting)
+
+    assert counting.calls == 1
+    assert 0.004 <= counting.spent_ns / 1e9 < 0.05
+    assert len(slow) == 1
+    assert slow[0] == counting.longest_ns >= 3_000_000
+
+
+def _busy(seconds: float) -> None:
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass

@@ -59,6 +59,7 @@ NO_MODULE = {
     "tests/cli/test_cli.py": "the package `cli` as a program",
     "tests/test_docs.py": "the documentation",
     "tests/test_house.py": "the source as text",
+    "tests/test_misbehaving_plugins.py": "the table of outcomes in the documentation",
     "tests/test_older_program.py": "what the program before got wrong",
     "tests/test_openai_client.py": "the official client against a gateway",
     "tests/test_openai_routes.py": "the addresses of a gateway",

@@ -8,39 +8,38 @@ themselves do (docs/decisions/0002-hooks-are-called-from-lists.md).
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
 
 import pluggy
 
+from tornado_gateway.binding import Bound, bind
 from tornado_gateway.budget import within
 from tornado_gateway.context import Context, Outcome, Principal
-from tornado_gateway.errors import AuthUnavailable, GatewayError, UpstreamUnavailable
+from tornado_gateway.errors import AuthUnavailable, GatewayError, InternalError, UpstreamUnavailable
 from tornado_gateway.hookspecs import (
     GROUP,
     Answer,
     Forward,
     GatewayHooks,
+    Keeper,
     Release,
     Route,
     ServerFacts,
+    Shared,
     StartupRefused,
-    Transform,
 )
 from tornado_gateway.log import get_logger
-from tornado_gateway.wire.ollama import NativeCall, Record
+from tornado_gateway.transforms import Change
+from tornado_gateway.wire.ollama import NativeCall, Record, own_copy
 
 ANONYMOUS = Principal("anonymous")
 BUDGET_SECONDS = 5.0
-"""How long `authenticate`, `finished`, `reconfigure` and `shutdown` of one plugin may take."""
+"""How long a hook may wait, but for `startup` and `dispatch`."""
 
 _log = get_logger(__name__)
-
-
-class _Implementation(NamedTuple):
-    plugin: str
-    call: Callable[..., Any]
 
 
 class Hooks:
@@ -57,14 +56,15 @@ class Hooks:
         except pluggy.PluginValidationError as error:
             raise StartupRefused(f"plugin {error.plugin}: {error}") from error
         self.plugins = tuple(name for name, _ in plugins)
-        self._authenticate = self._implementations("authenticate")
-        self._admit = self._implementations("admit")
-        self._answer = self._implementations("answer")
-        self._dispatch = self._implementations("dispatch")
-        self._transform = self._implementations("transform")
-        self._ready = self._implementations("ready")
-        self._answered = self._implementations("answered")[::-1]
-        self._finished = self._implementations("finished")[::-1]
+        self._all: dict[str, list[Bound]] = {}
+        self._authenticate = self._bound("authenticate")
+        self._admit = self._bound("admit")
+        self._answer = self._bound("answer")
+        self._dispatch = self._bound("dispatch")
+        self._transform = self._bound("transform")
+        self._ready = self._bound("ready")
+        self._answered = self._bound("answered")[::-1]
+        self._finished = self._bound("finished")[::-1]
         self._started: list[str] = []
 
     @property
@@ -77,53 +77,77 @@ class Hooks:
         """Whether any plugin wants to see whole answers, so that they are worth keeping until they are whole."""
         return bool(self._answered)
 
-    async def startup(self, server: ServerFacts) -> None:
+    def keepers(self) -> dict[str, Keeper]:
+        """What the plugins keep for the workers of one server, by plugin."""
+        found: dict[str, Keeper] = {}
+        for bound in self._bound("keeper"):
+            try:
+                keeper = bound.call()
+            except Exception as error:
+                raise StartupRefused(f"plugin {bound.plugin} cannot say what keeps what its workers share: {error}") from error
+            if isinstance(keeper, Keeper):
+                found[bound.plugin] = keeper
+            elif keeper is not None:
+                raise StartupRefused(f"plugin {bound.plugin}: {type(keeper).__name__} is not a Keeper")
+        return found
+
+    async def startup(self, server: ServerFacts, shared: Callable[[str], Shared] | None = None) -> None:
         """Start the plugins; when one refuses, those that had started are shut down."""
-        starters = dict(self._implementations("startup"))
+        starters, keeping = self._by_plugin("startup"), self._by_plugin("keeper")
         for plugin in self.plugins:
             try:
                 if plugin in starters:
-                    await starters[plugin](server)
+                    line = shared(plugin) if shared and plugin in keeping else None
+                    await self._start(starters[plugin], replace(server, shared=line))
             except BaseException as error:
                 await self.shutdown()
                 if isinstance(error, StartupRefused | asyncio.CancelledError):
                     raise
-                raise StartupRefused(f"plugin {plugin} did not start: {error}") from error
+                raise StartupRefused(f"plugin {plugin} did not start: {error or type(error).__name__}") from error
             self._started.append(plugin)
+
+    async def _start(self, bound: Bound, server: ServerFacts) -> None:
+        warning = asyncio.get_running_loop().call_later(BUDGET_SECONDS, bound.waits, BUDGET_SECONDS)
+        try:
+            await within(None, bound.call(server), bound.meter)
+        finally:
+            warning.cancel()
 
     async def reconfigure(self, settings: dict[str, Any]) -> None:
         """Hand each plugin its new settings, by name."""
-        able = dict(self._implementations("reconfigure"))
+        able = self._by_plugin("reconfigure")
         for plugin in self.plugins:
             if plugin not in settings:
                 continue
             if plugin in able:
-                await self._isolated("reconfigure", plugin, able[plugin](settings[plugin]))
+                await self._isolated(able[plugin], able[plugin].call(settings[plugin]))
             else:
                 _log.warning("plugin_keeps_settings", plugin=plugin, reason="it has no hook `reconfigure`")
 
     async def shutdown(self) -> None:
         """Stop the plugins that have started, the last first."""
-        enders = dict(self._implementations("shutdown"))
+        if self._started and (times := self.times()):
+            _log.info("hook_times", times=times)
+        enders = self._by_plugin("shutdown")
         while self._started:
             plugin = self._started.pop()
             if plugin in enders:
-                await self._isolated("shutdown", plugin, enders[plugin]())
+                await self._isolated(enders[plugin], enders[plugin].call())
 
     async def authenticate(self, context: Context) -> Principal:
         """Who asks; raises `AuthenticationFailed`, or `AuthUnavailable` when nobody could tell."""
-        for plugin, call in self._authenticate:
+        for bound in self._authenticate:
             try:
-                principal = await within(BUDGET_SECONDS, call(context))
+                principal = await within(BUDGET_SECONDS, bound.call(context), bound.meter)
             except GatewayError:
                 raise
             except Exception as error:
-                _log.error("hook_failed", plugin=plugin, hook="authenticate", exc_info=error)
+                bound.failed(error)
                 raise AuthUnavailable("Keys cannot be checked at the moment.", retry_after=1) from error
             if isinstance(principal, Principal):
                 return principal
             if principal is not None:
-                _log.error("hook_answered_nonsense", plugin=plugin, hook="authenticate", kind=type(principal).__name__)
+                bound.answered_nonsense(principal)
                 raise AuthUnavailable("Keys cannot be checked at the moment.", retry_after=1)
         if not self._authenticate:
             return ANONYMOUS
@@ -131,86 +155,95 @@ class Hooks:
 
     async def admit(self, context: Context) -> None:
         """Ask every plugin whether this caller may ask this."""
-        for plugin, call in self._admit:
+        for bound in self._admit:
             try:
-                await call(context)
+                answer = await within(BUDGET_SECONDS, bound.call(context), bound.meter)
             except GatewayError:
                 raise
             except Exception as error:
-                raise self._closed_door("admit", plugin, error) from error
+                bound.failed(error)
+                raise _closed_door() from error
+            if answer is not None:  # False may be meant as a refusal
+                bound.answered_nonsense(answer)
+                raise _closed_door()
 
     async def answer(self, context: Context, call: NativeCall, forward: Forward) -> Answer:
         """The records from the first plugin that has them, else from Ollama."""
-        for plugin, ask in self._answer:
+        for bound in self._answer:
             try:
-                answer: Answer | None = await ask(context, call, forward)
+                answer: object = await within(BUDGET_SECONDS, bound.call(context, call, forward), bound.meter)
             except GatewayError:
                 raise
             except Exception as error:  # noqa: BLE001  # a broken cache costs time, not answers
-                _log.error("hook_failed", plugin=plugin, hook="answer", exc_info=error)
+                bound.failed(error)
                 continue
+            if isinstance(answer, AsyncIterable):
+                return _guarded(bound, answer, forward)
             if answer is not None:
-                return answer
+                bound.answered_nonsense(answer)
         return forward()
 
-    async def transforms(self, context: Context, call: NativeCall) -> list[tuple[str, Transform]]:
-        """The functions that change the records of a call, by plugin, in order."""
-        functions: list[tuple[str, Transform]] = []
-        for plugin, ask in self._transform:
+    async def transforms(self, context: Context, call: NativeCall) -> list[Change]:
+        """The functions that change the records of a call, in order: for `transforms.transformed`."""
+        changes: list[Change] = []
+        for bound in self._transform:
             try:
-                function = await ask(context, call)
+                function = await within(BUDGET_SECONDS, bound.call(context, call), bound.meter)
             except GatewayError:
                 raise
             except Exception as error:  # noqa: BLE001  # counts as nothing to change
-                _log.error("hook_failed", plugin=plugin, hook="transform", exc_info=error)
+                bound.failed(error)
                 continue
-            if function is not None:
-                functions.append((plugin, function))
-        return functions
-
-    def transformed(self, record: Record, functions: Sequence[tuple[str, Transform]]) -> Record:
-        """A record after every function; one that fails or gives nonsense changes nothing."""
-        for plugin, function in functions:
-            try:
-                changed = function(record)
-            except GatewayError:
-                raise
-            except Exception as error:  # noqa: BLE001  # counts as nothing to change
-                _log.error("hook_failed", plugin=plugin, hook="transform", exc_info=error)
-                continue
-            if isinstance(changed, Record):
-                record = changed
-            else:
-                _log.error("hook_answered_nonsense", plugin=plugin, hook="transform", kind=type(changed).__name__)
-        return record
+            if callable(function):
+                changes.append(Change(bound, function))
+            elif function is not None:
+                bound.answered_nonsense(function)
+        return changes
 
     def routes(self) -> list[tuple[str, Route]]:
-        """The plugins' own addresses, by plugin."""
-        return [(plugin, route) for plugin, call in self._implementations("routes") for route in call()]
+        """The plugins' own addresses, by plugin. Raises `StartupRefused` for a plugin that cannot say."""
+        found: list[tuple[str, Route]] = []
+        for bound in self._bound("routes"):
+            try:
+                routes = list(bound.call())
+            except Exception as error:
+                raise StartupRefused(f"plugin {bound.plugin} cannot say which routes it has: {error}") from error
+            for route in routes:
+                if not isinstance(route, Route):
+                    raise StartupRefused(f"plugin {bound.plugin}: {type(route).__name__} is not a Route")
+                found.append((bound.plugin, route))
+        return found
 
     async def unready(self) -> str | None:
         """Why a plugin cannot do its work now; None when all can."""
-        for plugin, call in self._ready:
+        for bound in self._ready:
             try:
-                reason: str | None = await within(BUDGET_SECONDS, call())
+                reason = await within(BUDGET_SECONDS, bound.call(), bound.meter)
             except Exception as error:  # noqa: BLE001  # not ready, whatever the reason
-                _log.error("hook_failed", plugin=plugin, hook="ready", exc_info=error)
+                bound.failed(error)
                 reason = "it failed"
+            if reason is not None and not isinstance(reason, str):
+                bound.answered_nonsense(reason)
+                reason = "it cannot say"
             if reason is not None:
-                return f"{plugin}: {reason}"
+                return f"{bound.plugin}: {reason}"
         return None
 
     async def dispatch(self, context: Context, call: NativeCall, places: list[Release]) -> None:
         """Wait for a place with every plugin; what they give is added to `places` at once, so that nothing given is lost."""
-        for plugin, ask in self._dispatch:
+        for bound in self._dispatch:
             try:
-                release = await ask(context, call)
+                release = await within(None, bound.call(context, call), bound.meter)
             except GatewayError:
                 raise
             except Exception as error:
-                raise self._closed_door("dispatch", plugin, error) from error
-            if release is not None:
+                bound.failed(error)
+                raise _closed_door() from error
+            if callable(release):
                 places.append(release)
+            elif release is not None:
+                bound.answered_nonsense(release)
+                raise _closed_door()
 
     def release(self, places: list[Release]) -> None:
         """Give places back, the last first, each once."""
@@ -221,31 +254,29 @@ class Hooks:
                 _log.error("hook_failed", hook="dispatch", exc_info=error)
 
     async def answered(self, context: Context, call: NativeCall, answer: Record) -> None:
-        """Show the whole answer to those who want it."""
-        for plugin, tell in self._answered:
-            try:
-                await tell(context, call, answer)
-            except Exception as error:  # noqa: BLE001  # fails open: the caller has a right to the answer
-                _log.error("hook_failed", plugin=plugin, hook="answered", exc_info=error)
+        """Show the whole answer to those who want it, each a copy of its own."""
+        for bound in self._answered:
+            await self._isolated(bound, bound.call(context, call, own_copy(answer)))
 
     async def finished(self, context: Context, outcome: Outcome) -> None:
         """Tell every plugin how the request ended, whatever the others do."""
-        for plugin, tell in self._finished:
-            await self._isolated("finished", plugin, tell(context, outcome))
+        for bound in self._finished:
+            await self._isolated(bound, bound.call(context, outcome))
 
-    async def _isolated(self, hook: str, plugin: str, call: Coroutine[Any, Any, Any]) -> None:
+    async def _isolated(self, bound: Bound, call: Coroutine[Any, Any, Any]) -> None:
         try:
-            await within(BUDGET_SECONDS, call)
+            await within(BUDGET_SECONDS, call, bound.meter)
         except Exception as error:  # noqa: BLE001  # one plugin's failure is not another's
-            _log.error("hook_failed", plugin=plugin, hook=hook, exc_info=error)
+            bound.failed(error)
 
-    def _closed_door(self, hook: str, plugin: str, error: Exception) -> GatewayError:
-        _log.error("hook_failed", plugin=plugin, hook=hook, exc_info=error)
-        return UpstreamUnavailable("The request cannot be admitted at the moment.", retry_after=1)
+    def _bound(self, hook: str) -> list[Bound]:
+        if hook not in self._all:
+            caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
+            self._all[hook] = [bind(caller, implementation) for implementation in reversed(caller.get_hookimpls())]
+        return self._all[hook]
 
-    def _implementations(self, hook: str) -> list[_Implementation]:
-        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
-        return [_bind(caller, implementation) for implementation in reversed(caller.get_hookimpls())]
+    def _by_plugin(self, hook: str) -> dict[str, Bound]:
+        return {bound.plugin: bound for bound in self._bound(hook)}
 
     def implemented(self, plugin: str) -> list[str]:
         """The names of the hooks that a plugin implements, in the order of a request's life."""
@@ -253,18 +284,54 @@ class Hooks:
         named = {caller.name for caller in callers}
         return [name for name in vars(GatewayHooks) if name in named]
 
+    def times(self) -> dict[str, dict[str, float]]:
+        """What each hook that was called has cost so far, by `plugin.hook`: calls, failures, milliseconds of its own in all and at most."""
+        return {
+            f"{bound.plugin}.{hook}": {
+                "calls": bound.meter.calls,
+                "failures": bound.meter.failures,
+                "ms": round(bound.meter.spent_ns / 1e6, 3),
+                "longest_ms": round(bound.meter.longest_ns / 1e6, 3),
+            }
+            for hook, bounds in self._all.items()
+            for bound in bounds
+            if bound.meter.calls
+        }
 
-def _bind(caller: pluggy.HookCaller, implementation: Any) -> _Implementation:
-    """The implementation as a function that takes the specification's arguments and passes on those that it names."""
-    name, function = implementation.plugin_name, implementation.function
-    if implementation.hookwrapper or implementation.wrapper:
-        raise StartupRefused(f"plugin {name}: hook {caller.name} is a wrapper; wrappers cannot span an await")
-    specified = getattr(GatewayHooks, caller.name)
-    if inspect.iscoroutinefunction(function) != inspect.iscoroutinefunction(specified):
-        kind = "`async def`" if inspect.iscoroutinefunction(specified) else "a plain `def`"
-        raise StartupRefused(f"plugin {name}: hook {caller.name} must be {kind}")
-    offered = caller.spec.argnames if caller.spec else ()
-    wanted = [offered.index(argument) for argument in implementation.argnames]
-    if wanted == list(range(len(offered))):
-        return _Implementation(name, function)
-    return _Implementation(name, lambda *arguments: function(*[arguments[index] for index in wanted]))
+
+async def _guarded(bound: Bound, answer: Answer, forward: Forward) -> AsyncGenerator[Sequence[Record], None]:
+    """A plugin's answer, as long as it is one: one that breaks counts as nothing known, unless the caller has a part of it already."""
+    began = False
+    iterator = aiter(answer)
+    try:
+        async for batch in iterator:
+            for record in batch:
+                if not isinstance(record, Record):
+                    raise TypeError(f"an answer of {type(record).__name__} instead of records")
+            yield batch
+            began = True
+        return
+    except GatewayError:
+        raise
+    except Exception as error:
+        bound.failed(error)
+        rest = None if began else _once(forward)
+        if rest is None:
+            raise InternalError("The answer broke off.") from error
+    finally:
+        if isinstance(iterator, AsyncGenerator):
+            await iterator.aclose()
+    async with aclosing(rest) as batches:
+        async for batch in batches:
+            yield batch
+
+
+def _once(forward: Forward) -> AsyncGenerator[Sequence[Record], None] | None:
+    try:
+        return forward()
+    except RuntimeError:  # the plugin has taken that road: a call is sent to Ollama once and never again
+        return None
+
+
+def _closed_door() -> GatewayError:
+    return UpstreamUnavailable("The request cannot be admitted at the moment.", retry_after=1)

@@ -20,7 +20,8 @@ published as an entry point of the group `tornado_gateway` and switched on by it
 
 Hooks are coroutines and refuse by raising one of this module's errors. They are called in the order in which the
 configuration lists the plugins, `answered` and `finished` in the opposite order. A hook may take fewer arguments than the
-specification names. What a hook must not do is block: it runs on the event loop that serves everybody.
+specification names. What a hook must not do is block: it runs on the event loop that serves everybody. It may wait, but
+for no longer than five seconds, unless its docstring says otherwise.
 
 A request with several native calls (`n` choices, a list of prompts) asks `admit` once, `answer` and `dispatch` for each
 native call, and `finished` once.
@@ -146,8 +147,11 @@ class Shared(Protocol):
     worker: int
     """The worker's number among those that serve at the same time, from 0."""
 
-    async def call(self, method: str, *args: Any, seconds: float = 5.0) -> Any:
-        """What the keeper's method gives. Raises `SharedUnavailable` when it raised or did not answer in time; cancelling it cancels the method."""
+    async def call(self, method: str, *args: Any, seconds: float | None = 5.0) -> Any:
+        """What the keeper's method gives. Raises `SharedUnavailable` when it raised or did not answer in time; cancelling it cancels the method.
+
+        `seconds` of None waits as long as the parent lives.
+        """
         ...
 
     def tell(self, method: str, *args: Any) -> bool:
@@ -190,6 +194,8 @@ class ServerFacts:
     """Whether only this machine can reach that address."""
     announce: Callable[[str], None]
     """Shows a line once to the person who started the server: on the terminal, else on standard error, never in a log."""
+    workers: int = 1
+    """How many processes serve."""
     shared: Shared | None = None
     """What this worker shares with the other workers of the same server; None where one process serves, or the plugin has no keeper."""
 
@@ -208,6 +214,7 @@ class GatewayHooks:
         When: once, before the first connection is accepted.
         Order: as configured.
         Raising: the server does not start; plugins that had started are shut down. Raise `StartupRefused` with a line for the operator.
+        It may wait for as long as it must; after five seconds a warning names the plugin.
         Guaranteed: no other hook is called before it has returned, and `shutdown` is called if it has.
         """
 
@@ -297,9 +304,9 @@ class GatewayHooks:
         When: once per request, when the call has been read and the model is known (`context.model`, `context.resolved_model`),
         before anything is looked up or sent. Lists of models do not come here.
         Order: as configured; every plugin is asked until one refuses.
-        An answer: has no meaning; return None.
+        An answer: return None. Anything else is a mistake (False does not refuse), and a 503.
         Raising: one of this module's errors refuses with it; `RateLimitExceeded(..., retry_after=seconds)` is a 429. Any other
-        exception is a 503: admission fails closed.
+        exception, or no answer within five seconds, is a 503: admission fails closed.
         Guaranteed: `finished` is called for the same context afterwards, however the request ends.
         """
 
@@ -311,8 +318,9 @@ class GatewayHooks:
         Order: as configured; the first answer that is not None decides, later plugins are not asked.
         An answer: the records, as an asynchronous iterable of batches. A list of one batch that is known already, or what
         `forward()` gives, seen or shared on its way. None means "nothing known".
-        Raising: one of this module's errors ends the request with it. Any other exception counts as "nothing known" and is logged:
-        a broken cache costs time, not answers.
+        Raising: one of this module's errors ends the request with it. Any other exception, an answer that is not records, or none within
+        five seconds counts as "nothing known" and is logged: a broken cache costs time, not answers. Where there is waiting to do, it is done by
+        the iteration, which may take as long as it must. An iteration that breaks is taken over by Ollama, unless the caller has a part already.
         Guaranteed: when the caller leaves, the iteration is closed at once (`aclose`), and with it what `forward()` opened. A plugin that wants
         the generation to go on calls `forward()` in a task of its own.
         """
@@ -325,7 +333,8 @@ class GatewayHooks:
         Order: as configured; every plugin is asked. May wait, for minutes if it must: meanwhile a streaming caller gets
         heartbeats, and one who leaves cancels the wait (`asyncio.CancelledError`).
         An answer: a function that gives the place back. None means "go ahead".
-        Raising: one of this module's errors refuses with it; places already given by other plugins are given back. Any other exception is a 503.
+        Raising: one of this module's errors refuses with it; places already given by other plugins are given back. Any other exception is a 503, and so is an
+        answer that cannot be called.
         Guaranteed: the function is called exactly once, in the opposite order, when the call has ended in whatever way.
         """
 
@@ -352,7 +361,7 @@ class GatewayHooks:
         Order: opposite to the configured one.
         `answer` is the whole answer as one record: texts joined, calls collected, counts as Ollama gave them. Answers over 8 MB do not come here.
         Raising: is logged and changes nothing for the caller.
-        Guaranteed: `answer` is what came from Ollama, before any plugin changed text on its way.
+        Guaranteed: `answer` is what came from Ollama, before any plugin changed text on its way, and nobody else's copy.
         """
 
     @hookspec

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from tornado_gateway.handlers.base import Access, GatewayHandler
 from tornado_gateway.handlers.services import Services
-from tornado_gateway.hookspecs import PluginRequest, Route, StartupRefused
+from tornado_gateway.hookspecs import PluginRequest, PluginResponse, Route, StartupRefused
 from tornado_gateway.wire.ollama import encode_json
 
 
@@ -33,6 +33,8 @@ class PluginHandler(GatewayHandler):
                 body=body,
             )
         )
+        if not isinstance(response, PluginResponse):
+            raise TypeError(f"{request.path}: {type(response).__name__} is not a PluginResponse")
         answer = response.body if isinstance(response.body, bytes) else encode_json(response.body)
         self.reply.whole(response.content_type, answer, status=response.status)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from tornado_gateway.errors import UpstreamInvalidResponse
 
+T = TypeVar("T")
 Endpoint = Literal["/api/chat", "/api/generate", "/api/embed"]
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
@@ -121,6 +122,8 @@ class NativeCall:
 
 _decoder = msgspec.json.Decoder(Record)
 _encoder = msgspec.json.Encoder()
+_calls = msgspec.json.Decoder(tuple[ToolCall, ...])
+_logprobs = msgspec.json.Decoder(tuple[Logprob, ...])
 
 
 def decode_record(line: bytes | bytearray | memoryview) -> Record:
@@ -139,6 +142,27 @@ def encode_records(records: Iterable[Record]) -> bytes:
 def decode_records(data: bytes) -> list[Record]:
     """The opposite of `encode_records`."""
     return [decode_record(line) for line in data.split(b"\n") if line]
+
+
+def own_copy(record: Record) -> Record:
+    """A record that shares nothing changeable with the given one: calls, probabilities and vectors stand in lists and objects."""
+    message = record.message
+    if message is not None and message.tool_calls:
+        record = msgspec.structs.replace(
+            record, message=msgspec.structs.replace(message, tool_calls=_copied(_calls, message.tool_calls))
+        )
+    if record.tool_calls or record.logprobs or record.embeddings:
+        record = msgspec.structs.replace(
+            record,
+            tool_calls=record.tool_calls and _copied(_calls, record.tool_calls),
+            logprobs=record.logprobs and _copied(_logprobs, record.logprobs),
+            embeddings=record.embeddings and tuple(record.embeddings),
+        )
+    return record
+
+
+def _copied(decoder: msgspec.json.Decoder[tuple[T, ...]], values: Sequence[T]) -> tuple[T, ...]:
+    return decoder.decode(_encoder.encode(values))
 
 
 class RecordReader:
