@@ -15,20 +15,22 @@ _JOIN_AFTER = 64
 class _Text:
     """Text in pieces, joined now and then: a string object for each token would cost more than the text."""
 
-    __slots__ = ("_pieces", "size")
+    __slots__ = ("_joined", "pieces", "size")
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []
+        self.pieces: list[str] = []
+        self._joined: list[str] = []
         self.size = 0
 
-    def add(self, piece: str) -> None:
-        self._pieces.append(piece)
-        self.size += len(piece)
-        if len(self._pieces) > _JOIN_AFTER:
-            self._pieces = ["".join(self._pieces)]
+    def join(self) -> None:
+        """Make one piece of the last ones. What was joined before is left alone: joining it anew would cost its square."""
+        text = "".join(self.pieces)
+        self.pieces.clear()
+        self._joined.append(text)
+        self.size += len(text)
 
-    def joined(self) -> str:
-        return "".join(self._pieces)
+    def whole(self) -> str:
+        return "".join((*self._joined, *self.pieces))
 
 
 class Folder:
@@ -40,22 +42,33 @@ class Folder:
         self._thinking = _Text()
         self._tool_calls: list[ToolCall] = []
         self._logprobs: list[Logprob] = []
-        self._only: Record | None = None
         self._last: Record | None = None
         self._count = 0
+        self._dropped = False
 
     def add(self, records: Iterable[Record]) -> None:
         for record in records:
-            self._add(record)
+            message = record.message
+            if message is not None and not record.done and record.logprobs is None and message.tool_calls is None:
+                # A token, as nearly all records are: it costs two list operations.
+                self._count += 1
+                self._content.pieces.append(message.content)
+                if message.thinking:
+                    self._thinking.pieces.append(message.thinking)
+            else:
+                self._add(record)
+        if len(self._content.pieces) > _JOIN_AFTER or len(self._thinking.pieces) > _JOIN_AFTER:
+            self._join()
 
     def whole(self) -> Record | None:
         """The whole answer; None when its end has not come, or when it is over the bound."""
         last = self._last
-        if last is None or self._content.size + self._thinking.size > self._max_size:
+        if self._count == 1 and last is not None:
+            return last
+        self._join()
+        if last is None or self._dropped:
             return None
-        if self._count == 1:
-            return self._only
-        content, thinking = self._content.joined(), self._thinking.joined()
+        content, thinking = self._content.whole(), self._thinking.whole()
         tool_calls = tuple(self._tool_calls) or None
         logprobs = tuple(self._logprobs) or None
         if last.message is None:
@@ -65,26 +78,28 @@ class Folder:
 
     def _add(self, record: Record) -> None:
         self._count += 1
-        self._only = record
         message = record.message
         content, thinking, calls = (
             (record.response, record.thinking, record.tool_calls)
             if message is None
             else (message.content, message.thinking, message.tool_calls)
         )
-        if content:
-            self._content.add(content)
-        if thinking:
-            self._thinking.add(thinking)
+        self._content.pieces.append(content)
+        self._thinking.pieces.append(thinking)
         if calls:
             self._tool_calls.extend(calls)
         if record.logprobs:
             self._logprobs.extend(record.logprobs)
         if record.done or record.embeddings is not None:
             self._last = record
+
+    def _join(self) -> None:
+        """Join the last pieces of both texts; nothing is kept of an answer over the bound."""
+        self._content.join()
+        self._thinking.join()
         if self._content.size + self._thinking.size > self._max_size:
+            self._dropped = True
             self._content, self._thinking = _Text(), _Text()
-            self._max_size = -1
 
 
 def fold(records: Sequence[Record]) -> Record | None:
