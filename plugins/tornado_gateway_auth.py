@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tornado_gateway.hookspecs import AuthenticationFailed, Context, Principal, ServerFacts, StartupRefused, hookimpl
 from tornado_gateway_auth_failures import Failures
 from tornado_gateway_auth_file import KeyFile, KeyFileBroken
+from tornado_gateway_auth_keeper import AuthKeeper
 from tornado_gateway_auth_keys import KeyEntry, Ring, digest_of, new_key
 
 REFUSAL = "The API key is missing or not valid. Send it as `Authorization: Bearer KEY`."
@@ -45,12 +46,20 @@ class Auth:
         self._ring = Ring(settings.keys)
         self._file: KeyFile | None = None
         self._run_key: KeyEntry | None = None
+        self._made: str | None = None
         self._server: ServerFacts | None = None
         self._failures = Failures()
 
     @hookimpl
+    def keeper(self) -> AuthKeeper:
+        return AuthKeeper()
+
+    @hookimpl
     async def startup(self, server: ServerFacts) -> None:
         self._server = server
+        if server.shared is not None:
+            self._made = await server.shared.call("key_of_the_run")
+            self._failures = Failures(server.shared)
         path = self._settings.key_file
         try:
             self._take(self._settings, await asyncio.to_thread(KeyFile.read, path) if path else None)
@@ -110,7 +119,7 @@ class Auth:
                 "set OPENAI_API, or add a key under `keys` (`tornado-gateway keygen` makes one)"
             )
         name = entries[0].name if entries else "default"
-        return self._run_key or KeyEntry.model_validate({"name": name, "key": new_key()})
+        return self._run_key or KeyEntry.model_validate({"name": name, "key": self._made or new_key()})
 
     def _tell(self, entries: list[KeyEntry], run_key: KeyEntry | None) -> None:
         """Say what a person should know: entries that do not count, and whose words may be written down."""

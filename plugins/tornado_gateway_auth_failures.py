@@ -10,6 +10,8 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from cachetools import LRUCache
 
+from tornado_gateway.hookspecs import Shared, SharedUnavailable
+
 FAILURES_A_MINUTE = 100
 HELD_SECONDS = 0.25
 MOST_HELD = 64
@@ -18,15 +20,16 @@ _MINUTE = 60.0
 
 
 class Failures:
-    """Counts failures by address, in minutes that begin with an address's first failure."""
+    """Holds up those who fail too often. With several workers the failures are counted in their parent."""
 
-    def __init__(self) -> None:
-        self._seen: LRUCache[str, tuple[float, int]] = LRUCache(MOST_ADDRESSES)
+    def __init__(self, shared: Shared | None = None) -> None:
+        self._shared = shared
+        self._tally = Tally()
         self._held = 0
 
     async def hold(self, address: str, now: float) -> None:
         """Note a failure at `now` (monotonic seconds), and wait if there were too many."""
-        if self._note(_neighbourhood(address), now) <= FAILURES_A_MINUTE or self._held >= MOST_HELD:
+        if await self._count(_neighbourhood(address), now) <= FAILURES_A_MINUTE or self._held >= MOST_HELD:
             return
         self._held += 1
         try:
@@ -34,7 +37,24 @@ class Failures:
         finally:
             self._held -= 1
 
-    def _note(self, address: str, now: float) -> int:
+    async def _count(self, address: str, now: float) -> int:
+        if self._shared is None:
+            return self._tally.note(address, now)
+        try:
+            count: int = await self._shared.call("failed", address, now)
+        except SharedUnavailable:
+            return self._tally.note(address, now)
+        return count
+
+
+class Tally:
+    """Counts failures by address, in minutes that begin with an address's first failure."""
+
+    def __init__(self) -> None:
+        self._seen: LRUCache[str, tuple[float, int]] = LRUCache(MOST_ADDRESSES)
+
+    def note(self, address: str, now: float) -> int:
+        """How often this address has failed in its minute, this time included."""
         since, count = self._seen.get(address, (now, 0))
         if now - since >= _MINUTE:
             since, count = now, 0

@@ -92,6 +92,10 @@ class Cache:
 
     @hookimpl
     async def startup(self, server: ServerFacts) -> None:
+        if server.workers > 1:
+            server.announce(
+                f"cache: each of the {server.workers} workers keeps its own; an answer may be asked for once in each"
+            )
         if self._file is not None:
             now = self._clock()
             for key, age, data in await self._file.open():

@@ -16,12 +16,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from tornado_gateway.hookspecs import Context, NativeCall, Outcome, ServerFacts, StartupRefused, Transform, hookimpl
 from tornado_gateway_logging_content import Content
 from tornado_gateway_logging_events import EventHandler
+from tornado_gateway_logging_keeper import CLOSE_SECONDS, LogKeeper, to_parent
 from tornado_gateway_logging_lines import Item
 from tornado_gateway_logging_outlets import Outlets
 from tornado_gateway_logging_redaction import short
-
-CLOSE_SECONDS = 2.0
-"""How long what waits may take to be written at the end."""
 
 _log = logging.getLogger("tornado_gateway.plugins.logging")
 
@@ -50,15 +48,19 @@ class Logging:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._level = logging.getLevelNamesMapping()[settings.level.upper()]
+        self._level = _level(settings)
         self._outlets = Outlets()
         self._handler: EventHandler | None = None
         self._server: ServerFacts | None = None
 
     @hookimpl
+    def keeper(self) -> LogKeeper:
+        return LogKeeper(self._settings, _level, _open)
+
+    @hookimpl
     async def startup(self, server: ServerFacts) -> None:
         self._server = server
-        self._outlets = await self._open(self._settings)
+        self._outlets = to_parent(server.shared) if server.shared else await _open(self._settings)
         self._handler = EventHandler(self._outlets.put, self._level, self._outlets.directory)
         self._handler.attach()
         self._announce_content(self._settings)
@@ -66,12 +68,14 @@ class Logging:
     @hookimpl
     async def reconfigure(self, settings: Settings) -> None:
         """Open the files anew, by the new settings; what was handed over before still goes to the old ones."""
-        outlets, before = await self._open(settings), self._outlets
+        before = self._outlets
+        outlets = before if self._server and self._server.shared else await _open(settings)
         self._settings, self._outlets = settings, outlets
-        self._level = logging.getLevelNamesMapping()[settings.level.upper()]
+        self._level = _level(settings)
         if self._handler:
             self._handler.redirect(outlets.put, self._level, outlets.directory)
-        await asyncio.to_thread(before.close, CLOSE_SECONDS)
+        if before is not outlets:
+            await asyncio.to_thread(before.close, CLOSE_SECONDS)
         self._announce_content(settings)
 
     @hookimpl
@@ -135,19 +139,22 @@ class Logging:
     def _may_write_content(self, context: Context) -> bool:
         return self._settings.log_content or bool(context.principal and context.principal.log_content)
 
-    async def _open(self, settings: Settings) -> Outlets:
-        try:
-            return await asyncio.to_thread(
-                Outlets.open, settings.directory, settings.console, settings.max_bytes, settings.backups
-            )
-        except OSError as error:
-            raise StartupRefused(
-                f"logging: cannot write to {settings.directory} ({error.strerror}): "
-                "set `directory` to a folder that can be written, or to null for no files"
-            ) from error
-
     def _announce_content(self, settings: Settings) -> None:
         if settings.log_content and self._server:
             self._server.announce("log_content is on: prompts and answers are written to the log.")
             facts = {"names": ["everybody"]}
             _log.warning("log_content_on", extra={"facts": facts})
+
+
+def _level(settings: Logging.Settings) -> int:
+    return logging.getLevelNamesMapping()[settings.level.upper()]
+
+
+async def _open(settings: Logging.Settings) -> Outlets:
+    try:
+        return await asyncio.to_thread(Outlets.open, settings.directory, settings.console, settings.max_bytes, settings.backups)
+    except OSError as error:
+        raise StartupRefused(
+            f"logging: cannot write to {settings.directory} ({error.strerror}): "
+            "set `directory` to a folder that can be written, or to null for no files"
+        ) from error

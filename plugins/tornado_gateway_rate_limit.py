@@ -23,8 +23,10 @@ from tornado_gateway.hookspecs import (
     Principal,
     RateLimitExceeded,
     Release,
+    ServerFacts,
     hookimpl,
 )
+from tornado_gateway_rate_limit_keeper import LimitKeeper, SharedLine, SharedMeters
 from tornado_gateway_rate_limit_line import Gate, Line, Party, Patience, Refused
 from tornado_gateway_rate_limit_meters import Hold, MemoryMeters, Meters, Rate, Reading, Taken, Want
 
@@ -82,7 +84,19 @@ class RateLimit:
         self._settings = settings
         self._memory = MemoryMeters(settings.max_tenants, clock)
         self._meters = meters or self._memory
-        self._line = Line()
+        self._line: Line | SharedLine = Line()
+
+    @hookimpl
+    def keeper(self) -> LimitKeeper:
+        return LimitKeeper(self._settings.max_tenants)
+
+    @hookimpl
+    async def startup(self, server: ServerFacts) -> None:
+        """With several workers the counting is done in their parent: what one may do, all may do together."""
+        if server.shared is not None:
+            self._line = SharedLine(server.shared)
+            if self._meters is self._memory:
+                self._meters = SharedMeters(server.shared)
 
     @hookimpl
     async def reconfigure(self, settings: Settings) -> None:

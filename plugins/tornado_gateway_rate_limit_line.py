@@ -46,7 +46,7 @@ class Refused(Exception):
 class Party:
     """The native calls of one request: they wait together, and one that has begun is not refused half-way."""
 
-    __slots__ = ("begun", "tenant")
+    __slots__ = ("__weakref__", "begun", "tenant")
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import secrets
 import sys
 import time
@@ -25,7 +26,8 @@ from tornado_gateway.handlers.plugins import plugin_routes
 from tornado_gateway.handlers.probes import HealthHandler, NotFoundHandler, ReadyHandler, RootHandler
 from tornado_gateway.handlers.services import FaceRules, Services
 from tornado_gateway.hooks import Hooks
-from tornado_gateway.hookspecs import ServerFacts, StartupRefused
+from tornado_gateway.hookspecs import ServerFacts, Shared, StartupRefused
+from tornado_gateway.lag import LoopLag
 from tornado_gateway.models import Catalog
 from tornado_gateway.names import normal
 from tornado_gateway.presence import watcher
@@ -38,12 +40,21 @@ class Gateway:
     """`async with Gateway(settings) as gateway` starts the plugins and the connection to Ollama, and stops them.
 
     Several gateways may live in one process: they share nothing. `announce` shows a line to the person who started it; without it such
-    lines go to standard error.
+    lines go to standard error. `shared` gives a plugin, by name, what it shares with other workers of the same server.
     """
 
-    def __init__(self, settings: Settings, *, announce: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        announce: Callable[[str], None] | None = None,
+        shared: Callable[[str], Shared] | None = None,
+        workers: int = 1,
+    ) -> None:
         self.settings = settings
         self._announce = announce or _to_standard_error
+        self._shared = shared
+        self._workers = workers
         self._services: Services | None = None
         self._running = contextlib.AsyncExitStack()
 
@@ -60,23 +71,20 @@ class Gateway:
     async def _start(self, started: contextlib.AsyncExitStack) -> None:
         settings = self.settings
         hooks = Hooks(build_plugins(settings))
-        if not hooks.authenticates and not is_loopback(settings.server.host) and not settings.server.allow_anonymous:
-            raise StartupRefused(
-                f"server.host is {settings.server.host} and no plugin authenticates: anybody who reaches this machine could use it. "
-                "Switch `auth` on, listen at 127.0.0.1, or set server.allow_anonymous: true."
-            )
+        check_open_door(settings, hooks)
         ollama = await started.enter_async_context(Ollama(_upstream_options(settings)))
         catalog = Catalog(ollama, settings.models.aliases, time.monotonic)
         started.push_async_callback(catalog.close)
         presence = watcher()
         started.callback(presence.close)
         exchange = Exchange(hooks, catalog, ollama, _exchange_rules(settings), _new_id)
-        services = Services(exchange, hooks, catalog, ollama, presence, _face_rules(settings), _new_id)
+        lag = LoopLag()
+        services = Services(exchange, hooks, catalog, ollama, presence, _face_rules(settings), _new_id, lag)
         started.push_async_callback(hooks.shutdown)
-        await hooks.startup(
-            ServerFacts(settings.server.host, settings.server.port, is_loopback(settings.server.host), self._announce)
-        )
+        await hooks.startup(server_facts(settings, self._announce, self._workers), self._shared)
         started.push_async_callback(self._settle, services)
+        lag.start()
+        started.callback(lag.close)
         self._services = services
 
     async def _settle(self, services: Services) -> None:
@@ -136,8 +144,9 @@ class Gateway:
                     await services.idle.wait()
 
 
-_ENDING_SECONDS = 2.0
-"""For requests that were told to stop to say so to their clients."""
+_chance = random.Random(secrets.randbits(256))  # noqa: S311  # ids are to be distinct, not secret: no system call for each
+_ENDING_SECONDS = 0.6
+"""For requests that were told to stop to say so to their clients: the process is to end within a second."""
 
 
 def _routes() -> list[tuple[str, type[GatewayHandler], dict[str, Any]]]:
@@ -158,6 +167,21 @@ def _routes() -> list[tuple[str, type[GatewayHandler], dict[str, Any]]]:
         if not isinstance(getattr(handler, "access", None), Access):
             raise TypeError(f"the route {path} does not say who may use it")
     return routes
+
+
+def server_facts(settings: Settings, announce: Callable[[str], None], workers: int) -> ServerFacts:
+    """What plugins are told of the server."""
+    server = settings.server
+    return ServerFacts(server.host, server.port, is_loopback(server.host), announce, workers)
+
+
+def check_open_door(settings: Settings, hooks: Hooks) -> None:
+    """Raises `StartupRefused` when anybody could use a server that other machines can reach."""
+    if not hooks.authenticates and not is_loopback(settings.server.host) and not settings.server.allow_anonymous:
+        raise StartupRefused(
+            f"server.host is {settings.server.host} and no plugin authenticates: anybody who reaches this machine could use it. "
+            "Switch `auth` on, listen at 127.0.0.1, or set server.allow_anonymous: true."
+        )
 
 
 def _upstream_options(settings: Settings) -> UpstreamOptions:
@@ -203,13 +227,15 @@ def _needs_restart(old: Settings, new: Settings) -> list[str]:
     changed = [f"server.{key}" for key in listening if getattr(old.server, key) != getattr(new.server, key)]
     if old.upstream != new.upstream:
         changed.append("upstream")
+    if (old.server.tls is None) != (new.server.tls is None):
+        changed.append("server.tls")
     if [entry.name for entry in old.plugins] != [entry.name for entry in new.plugins]:
         changed.append("plugins")
     return changed
 
 
 def _new_id() -> str:
-    return secrets.token_hex(16)
+    return f"{_chance.getrandbits(128):032x}"
 
 
 def _no_access_log(_: object) -> None:

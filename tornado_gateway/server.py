@@ -1,4 +1,4 @@
-"""A gateway as a process of its own: sockets, signals, the drain at the end.
+"""A gateway as a process of its own: from the sockets to the drain at the end. The same for one process and for one of several workers.
 
 The event loop is uvloop's where it is installed: it takes a quarter less CPU for each request and token.
 """
@@ -6,8 +6,8 @@ The event loop is uvloop's where it is installed: it takes a quarter less CPU fo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
-import signal
 import socket
 import ssl
 from collections.abc import Callable
@@ -18,15 +18,28 @@ from tornado.netutil import bind_sockets
 from tornado_gateway import systemd
 from tornado_gateway.app import Gateway
 from tornado_gateway.config import ConfigError, Settings
+from tornado_gateway.daemon import in_daemon
 from tornado_gateway.errors import GatewayError
 from tornado_gateway.handlers.clientstream import READ_AT_MOST_BYTES
 from tornado_gateway.hookspecs import StartupRefused
 from tornado_gateway.listener import Listener
 from tornado_gateway.log import get_logger
+from tornado_gateway.mainloop import run_to_end
+from tornado_gateway.signals import Signals, unless
+from tornado_gateway.tls import tls_context
+from tornado_gateway.worker import Worker
 
-_BACKLOG = 1024
+BACKLOG = 1024
 _SPARE_DESCRIPTORS = 32
 """Kept for files, the event loop and the rest of the process."""
+_FAREWELL_SECONDS = 0.25
+"""How long idle connections stay at least: whoever asks `/readyz` over one hears that the end is near."""
+_IDLE_SECONDS = 1.0
+"""How long they stay at most, while other requests are at work."""
+_GRACE_AFTER_DRAIN = 0.8
+"""For last words and the plugins' shutdown, once all of `server.drain_seconds` is used up."""
+_LOOK_SECONDS = 2.0
+"""For the summary at the start: the server serves meanwhile."""
 
 _log = get_logger(__name__)
 
@@ -56,22 +69,14 @@ def serve(
     reload: Callable[[], Settings] | None = None,
     on_ready: Callable[[Ready], None] | None = None,
     announce: Callable[[str], None] | None = None,
+    worker: Worker | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. Blocks, and owns the process's signals meanwhile.
 
     `reload` gives the settings anew on SIGHUP, and raises `ConfigError` when they are invalid. Raises `StartupRefused` or `OSError`
-    when the server cannot start.
+    when the server cannot start. `worker` is who we are among several.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_Server(settings, reload, on_ready, announce).run())
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
+    return run_to_end(_Server(settings, reload, on_ready, announce, worker).run)
 
 
 class _Server:
@@ -81,101 +86,110 @@ class _Server:
         reload: Callable[[], Settings] | None,
         on_ready: Callable[[Ready], None] | None,
         announce: Callable[[str], None] | None,
+        worker: Worker | None,
     ) -> None:
         self._settings = settings
         self._reload = reload
         self._on_ready = on_ready
         self._announce = announce
-        self._stopping = asyncio.Event()
-        self._at_once = asyncio.Event()
-        self._reloading: asyncio.Task[None] | None = None
+        self._worker = worker
 
-    async def run(self) -> int:
-        server = self._settings.server
-        tls = _tls_context(self._settings)
-        sockets = bind_sockets(server.port, server.host, backlog=_BACKLOG)
-        try:
-            async with Gateway(self._settings, announce=self._announce) as gateway:
-                listener = listener_for(gateway, self._settings, tls)
-                self._take_signals(gateway, tls)
-                listener.listen_at(sockets)
-                await self._say_ready(gateway, sockets, tls)
-                await self._stopping.wait()
-                await self._drain(gateway, listener)
-        finally:
+    async def run(self, signals: Signals) -> int:
+        tls = tls_context(self._settings)
+        async with contextlib.AsyncExitStack() as stack:
+            if self._worker is not None:
+                await stack.enter_async_context(self._worker.attached(signals))
+            sockets = self._sockets()
             for bound in sockets:
-                bound.close()
+                stack.callback(bound.close)
+            gateway = await unless(signals.stop, stack.enter_async_context(self._gateway()))
+            if gateway is None:
+                return 0
+            listener = listener_for(gateway, self._settings, tls, share=self._worker.of if self._worker else 1)
+            listener.listen_at(sockets)
+            reloading = asyncio.ensure_future(self._reload_when_told(gateway, listener, signals))
+            await unless(signals.stop, self._say_ready(gateway, sockets, tls))
+            await signals.stop.wait()
+            reloading.cancel()
+            await self._drain(gateway, listener, signals)
         return 0
 
-    def _take_signals(self, gateway: Gateway, tls: ssl.SSLContext | None) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up, gateway, tls)
+    def _sockets(self) -> list[socket.socket]:
+        if self._worker is not None:
+            return self._worker.sockets
+        return bind_sockets(self._settings.server.port, self._settings.server.host, backlog=BACKLOG)
 
-    def _stop(self) -> None:
-        """The first signal drains, the second does not wait."""
-        if self._stopping.is_set():
-            self._at_once.set()
-        self._stopping.set()
+    def _gateway(self) -> Gateway:
+        if self._worker is None:
+            return Gateway(self._settings, announce=self._announce)
+        return Gateway(self._settings, announce=self._worker.announce, shared=self._worker.shared, workers=self._worker.of)
 
-    def _hang_up(self, gateway: Gateway, tls: ssl.SSLContext | None) -> None:
-        if self._reload is not None and (self._reloading is None or self._reloading.done()):
-            self._reloading = asyncio.get_running_loop().create_task(self._reconfigure(gateway, self._reload, tls))
+    async def _reload_when_told(self, gateway: Gateway, listener: Listener, signals: Signals) -> None:
+        """Signals that come while a reload is at work are one more reload: the file may have changed behind its back."""
+        while self._reload is not None:
+            await signals.hang_up.wait()
+            signals.hang_up.clear()
+            systemd.notify("RELOADING=1", monotonic=True)
+            await self._reconfigure(gateway, listener, self._reload)
+            systemd.notify("READY=1")
 
-    async def _reconfigure(self, gateway: Gateway, reload: Callable[[], Settings], tls: ssl.SSLContext | None) -> None:
+    async def _reconfigure(self, gateway: Gateway, listener: Listener, reload: Callable[[], Settings]) -> None:
         """Invalid settings change nothing; running requests keep what they began with."""
-        systemd.notify("RELOADING=1", monotonic=True)
         try:
-            settings = await asyncio.to_thread(reload)
-            if tls is not None and settings.server.tls is not None:
-                tls.load_cert_chain(settings.server.tls.certificate, settings.server.tls.key)
+            settings = await in_daemon(reload)
+            tls = await in_daemon(lambda: tls_context(settings))
             needs_restart = await gateway.reconfigure(settings)
         except (ConfigError, OSError, StartupRefused) as error:
             _log.error("reload_refused", reason=str(error))
         except Exception as error:  # noqa: BLE001  # a reload must not take the server down
             _log.error("reload_failed", exc_info=error)
         else:
+            if tls is not None:
+                listener.use_certificate(tls)
             self._settings = settings
-            _log.info("reloaded", needs_restart=needs_restart)
-        finally:
-            systemd.notify("READY=1")
+            tell = _log.warning if needs_restart else _log.info
+            tell("reloaded", needs_restart=needs_restart)
 
     async def _say_ready(self, gateway: Gateway, sockets: list[socket.socket], tls: ssl.SSLContext | None) -> None:
-        addresses = [_address(bound, tls) for bound in sockets]
-        _log.info("started", addresses=addresses, plugins=list(gateway.plugins))
-        systemd.notify("READY=1")
+        addresses = [address_of(bound, tls is not None) for bound in sockets]
+        if self._worker is not None:
+            self._worker.tell_ready()
+        else:
+            _log.info("started", addresses=addresses, plugins=list(gateway.plugins))
+            systemd.notify("READY=1")
         if self._on_ready is not None:
             upstream = await _look_at(gateway)
             self._on_ready(Ready(addresses, list(gateway.plugins), [upstream]))
 
-    async def _drain(self, gateway: Gateway, listener: Listener) -> None:
+    async def _drain(self, gateway: Gateway, listener: Listener, signals: Signals) -> None:
         """Nobody new; those at work may go on for a while; then they are told."""
         systemd.notify("STOPPING=1")
-        services = gateway.services
+        if self._worker is not None:
+            self._worker.tell_leaving()
+        services, grace = gateway.services, self._settings.server.drain_seconds
         services.draining = True
         _log.info("stopping", at_work=len(services.at_work))
         listener.stop_listening()
-        listener.close_idle(services.streams_at_work())
-        drain = asyncio.ensure_future(gateway.drain(self._settings.server.drain_seconds))
-        at_once = asyncio.ensure_future(self._at_once.wait())
-        await asyncio.wait({drain, at_once}, return_when=asyncio.FIRST_COMPLETED)
-        if not drain.done():
-            drain.cancel()
-            await gateway.drain(0)
-        at_once.cancel()
-        await asyncio.gather(drain, at_once, return_exceptions=True)
+        if not signals.at_once.is_set():
+            signals.end_within(grace + _GRACE_AFTER_DRAIN)
+        asyncio.get_running_loop().call_later(
+            min(_IDLE_SECONDS, grace), lambda: listener.close_idle(services.streams_at_work())
+        )
+        farewell = asyncio.sleep(min(_FAREWELL_SECONDS, grace))
+        await unless(signals.at_once, asyncio.gather(gateway.drain(grace), farewell))
+        await gateway.drain(0)
         await listener.close_all_connections()
 
 
-def listener_for(gateway: Gateway, settings: Settings, tls: ssl.SSLContext | None) -> Listener:
-    """The listener of a gateway, with the bounds of its settings; it listens at nothing yet."""
+def listener_for(gateway: Gateway, settings: Settings, tls: ssl.SSLContext | None, *, share: int = 1) -> Listener:
+    """The listener of a gateway, with the bounds of its settings, or its share of them; it listens at nothing yet."""
     server = settings.server
-    most = _connection_limit(server.max_connections)
+    most = _connection_limit(-(-server.max_connections // share))
+    per_address = server.max_connections_per_address
     return Listener(
         gateway.application(),
         most=most,
-        most_per_address=min(most, server.max_connections_per_address or max(1, most // 2)),
+        most_per_address=max(1, most // 2) if per_address is None else min(most, -(-per_address // share)),
         head_seconds=server.body_seconds,
         idle_seconds=server.keepalive_seconds,
         tls=tls,
@@ -197,22 +211,11 @@ def _connection_limit(wanted: int) -> int:
     return max(1, min(wanted, (descriptors - _SPARE_DESCRIPTORS) // 2))
 
 
-def _tls_context(settings: Settings) -> ssl.SSLContext | None:
-    given = settings.server.tls
-    if given is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(given.certificate, given.key)
-    except (OSError, ssl.SSLError) as error:
-        raise StartupRefused(f"server.tls: the certificate or its key cannot be read: {error}") from error
-    return context
-
-
-def _address(bound: socket.socket, tls: ssl.SSLContext | None) -> str:
+def address_of(bound: socket.socket, tls: bool) -> str:
+    """The address at which a socket listens, as clients type it."""
     host, port = bound.getsockname()[:2]
     shown = f"[{host}]" if bound.family == socket.AF_INET6 else host
-    return f"{'http' if tls is None else 'https'}://{shown}:{port}"
+    return f"{'https' if tls else 'http'}://{shown}:{port}"
 
 
 async def _look_at(gateway: Gateway) -> UpstreamFacts:
@@ -225,7 +228,3 @@ async def _look_at(gateway: Gateway) -> UpstreamFacts:
     except TimeoutError:
         return UpstreamFacts(url, reachable=False, reason="It does not answer.")
     return UpstreamFacts(url, reachable=True, models=tuple(model.name for model in models))
-
-
-_LOOK_SECONDS = 2.0
-"""For the summary at the start: the server serves meanwhile."""

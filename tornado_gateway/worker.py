@@ -84,7 +84,7 @@ class Worker:
     def shared(self, plugin: str) -> _Line:
         return _Line(self, plugin)
 
-    async def call(self, plugin: str, method: str, args: tuple[Any, ...], seconds: float) -> Any:
+    async def call(self, plugin: str, method: str, args: tuple[Any, ...], seconds: float | None) -> Any:
         number = next(self._ids)
         future = asyncio.get_running_loop().create_future()
         self._calls[number] = future
@@ -138,7 +138,7 @@ class _Line:
         self._worker = worker
         self._plugin = plugin
 
-    async def call(self, method: str, *args: Any, seconds: float = 5.0) -> Any:
+    async def call(self, method: str, *args: Any, seconds: float | None = 5.0) -> Any:
         return await self._worker.call(self._plugin, method, args, seconds)
 
     def tell(self, method: str, *args: Any) -> bool:

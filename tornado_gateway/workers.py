@@ -82,7 +82,7 @@ class _Parent:
         self._places = listen(self._settings, self._count)
         self._keepers = Keepers(hooks.keepers())
         try:
-            await unless(signals.stop, self._keepers.start(server_facts(self._settings, self._show)))
+            await unless(signals.stop, self._keepers.start(server_facts(self._settings, self._show, self._count)))
             return 0 if signals.stop.is_set() else await self._serve(signals)
         finally:
             self._close()

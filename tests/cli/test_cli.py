@@ -41,7 +41,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["serve", "--nonsense"], "No such option '--nonsense'"),
         (["serve", "--port", "abc"], "'abc' is not a valid integer range"),
         (["serve", "--port", "65536"], "65536 is not in the range"),
-        (["serve", "--workers", "2"], "--workers over 1 is not there yet"),
+        (["serve", "--workers", "0"], "--workers"),
         (["serve", "-c", "no.yaml"], "no.yaml: cannot be read: No such file or directory"),
         (["serve", "--upstream", "gpu"], "command line: upstream.url: must begin with http:// or https://"),
         (["keygen", "--name", " "], "--name must be printable text"),

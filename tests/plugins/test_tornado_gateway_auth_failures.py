@@ -81,4 +81,4 @@ async def test_ever_new_addresses_do_not_grow_the_memory() -> None:
     for number in range(20_000):
         await held.hold(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
 
-    assert len(held._seen) == failures.MOST_ADDRESSES
+    assert len(held._tally._seen) == failures.MOST_ADDRESSES

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import click
 
@@ -13,7 +14,7 @@ from tornado_gateway.cli.keys import new_key
 from tornado_gateway.cli.screen import say
 from tornado_gateway.cli.serve import run_server
 from tornado_gateway.config import PluginEntry, ServerSettings, Settings, UpstreamSettings
-from tornado_gateway.server import Ready
+from tornado_gateway.server import Ready, serve
 from tornado_gateway.testing import Behaviour, OllamaThread
 
 HOST = "127.0.0.1"
@@ -38,7 +39,7 @@ def command(port: int | None, upstream_port: int) -> int:
     """Try it without an Ollama: a simulated one and the gateway, in one terminal. Ctrl-C ends both."""
     key = new_key()
     with simulated_ollama(upstream_port) as url:
-        return run_server(_settings(_port(port), url, key), on_ready=lambda ready: _show(ready, key))
+        return run_server(_settings(_port(port), url, key), partial(serve, on_ready=lambda ready: _show(ready, key)))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,9 @@ from tornado_gateway.cli.screen import announce, say, warn
 from tornado_gateway.config import Settings
 from tornado_gateway.loading import Loaded, load, load_settings
 from tornado_gateway.server import Ready, serve
+from tornado_gateway.signals import be_quiet_until_served
+from tornado_gateway.worker import Worker
+from tornado_gateway.workers import serve_many
 
 config_option = click.option(
     "-c",
@@ -29,28 +35,40 @@ config_option = click.option(
 @click.option("--host", metavar="HOST", help="Address to listen at.")
 @click.option("--port", metavar="PORT", type=click.IntRange(0, 65535), help="Port to listen at; 0 takes a free one.")
 @click.option("--upstream", metavar="URL", help="Ollama's address.")
-@click.option("--workers", metavar="N", type=click.IntRange(1), default=1, help="Processes that serve; only 1 for now.")
+@click.option(
+    "--workers", metavar="N", type=click.IntRange(1), default=1, help="Processes that serve, below one that watches them."
+)
 def command(file: Path | None, host: str | None, port: int | None, upstream: str | None, workers: int) -> int:
     """Serve. Flags beat the file, the file beats the defaults; SIGHUP re-reads the file."""
-    if workers > 1:
-        raise click.UsageError("--workers over 1 is not there yet: one process serves")
+    be_quiet_until_served()
+    worker = Worker.from_environment()
     flags = {"server.host": host, "server.port": port, "upstream.url": upstream}
     overrides: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     loaded = load(file, overrides=overrides)
     warning = loaded.exposed()
-    if warning:
+    if warning and worker is None:
         warn(warning)
-    return run_server(
-        loaded.settings,
-        reload=lambda: load_settings(file, overrides=overrides),
-        on_ready=lambda ready: summary(ready, loaded),
-    )
+    # The file that was found, not another look for one: were it gone, the defaults with their other keys would count.
+    found = loaded.file or file
+    reload = partial(load_settings, found, overrides=overrides)
+    if workers > 1 and worker is None:
+        command = worker_command(found, host, port, upstream)
+        return run_server(loaded.settings, partial(serve_many, workers=workers, command=command, reload=reload))
+    on_ready = partial(summary, loaded=loaded) if worker is None or worker.speaks else None
+    return run_server(loaded.settings, partial(serve, reload=reload, on_ready=on_ready, worker=worker))
 
 
-def run_server(settings: Settings, **more: Any) -> int:
+def worker_command(file: Path | None, host: str | None, port: int | None, upstream: str | None) -> list[str]:
+    """How a worker is started: with the flags of its parent, by the same Python."""
+    flags = {"--config": file, "--host": host, "--port": port, "--upstream": upstream}
+    given = [f"{flag}={value}" for flag, value in flags.items() if value is not None]
+    return [sys.executable, "-m", "tornado_gateway", "serve", *given]
+
+
+def run_server(settings: Settings, serving: Callable[..., int]) -> int:
     """Serve, and say in one line why it cannot be done."""
     try:
-        return serve(settings, announce=announce, **more)
+        return serving(settings, announce=announce)
     except OSError as error:
         where = f"{settings.server.host}, port {settings.server.port}"
         if error.errno == errno.EADDRINUSE:

@@ -11,6 +11,7 @@ from tornado.iostream import IOStream
 
 from tornado_gateway.exchange import Exchange
 from tornado_gateway.hooks import Hooks
+from tornado_gateway.lag import LoopLag
 from tornado_gateway.models import Catalog
 from tornado_gateway.presence import Presence
 from tornado_gateway.upstream import Ollama
@@ -51,6 +52,7 @@ class Services:
     presence: Presence
     rules: FaceRules
     new_id: Callable[[], str]
+    lag: LoopLag
     draining: bool = False
     at_work: set[AtWork] = field(default_factory=set)
     idle: asyncio.Event = field(default_factory=asyncio.Event)

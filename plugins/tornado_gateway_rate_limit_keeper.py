@@ -1,0 +1,123 @@
+"""Limits that hold across the workers of one server: meters and line live in the parent process, and are asked over its channel.
+
+What a worker holds when it dies is given back: places at once, reservations as if they had been used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import msgspec
+
+from tornado_gateway.hookspecs import Keeper, Shared
+from tornado_gateway_rate_limit_line import Gate, Line, Party, Patience, Refused
+from tornado_gateway_rate_limit_meters import Hold, Key, MemoryMeters, Taken, Want
+
+
+class LimitKeeper(Keeper):
+    """In the parent: the one who counts."""
+
+    def __init__(self, max_tenants: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._meters = MemoryMeters(max_tenants, clock)
+        self._line = Line()
+        self._holds: defaultdict[int, dict[tuple[Key, int], Hold]] = defaultdict(dict)
+        self._places: defaultdict[int, dict[int, Callable[[], None]]] = defaultdict(dict)
+        self._parties: WeakValueDictionary[tuple[int, int], Party] = WeakValueDictionary()
+
+    async def reconfigure(self, settings: Any) -> None:
+        self._meters.resize(settings.max_tenants)
+
+    async def take(self, life: int, wants: list[Any]) -> Taken:
+        taken = await self._meters.take(msgspec.convert(wants, list[Want]))
+        for hold in taken.holds:
+            self._holds[life][hold.key, hold.number] = hold
+        return taken
+
+    async def settle(self, life: int, holds: list[Any], used: int) -> None:
+        known = self._holds[life]
+        settled = [known.pop((hold.key, hold.number), None) for hold in msgspec.convert(holds, list[Hold])]
+        await self._meters.settle([hold for hold in settled if hold is not None], used)
+
+    async def enter(
+        self, life: int, number: int, party: tuple[int, str, bool], gates: list[Any], patience: Any
+    ) -> tuple[int, bool, float] | None:
+        """None with a place that `leave` gives back; else which gate refuses, whether after a wait, and when to come back."""
+        asked = msgspec.convert(gates, list[Gate])
+        try:
+            release = await self._line.enter(self._party(life, *party), asked, msgspec.convert(patience, Patience))
+        except Refused as refused:
+            return asked.index(refused.gate), refused.waited, refused.retry_after
+        self._places[life][number] = release
+        return None
+
+    def leave(self, life: int, number: int) -> None:
+        release = self._places[life].pop(number, None)
+        if release is not None:
+            release()
+
+    async def gone(self, life: int) -> None:
+        for release in self._places.pop(life, {}).values():
+            release()
+        for hold in self._holds.pop(life, {}).values():
+            await self._meters.settle([hold], hold.amount)
+
+    def _party(self, life: int, number: int, tenant: str, begun: bool) -> Party:
+        party = self._parties.get((life, number))
+        if party is None:
+            party = self._parties[life, number] = Party(tenant)
+        party.begun = party.begun or begun
+        return party
+
+
+class SharedMeters:
+    """`Meters` of a worker."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    async def take(self, wants: Sequence[Want]) -> Taken:
+        return msgspec.convert(await self._shared.call("take", wants), Taken)
+
+    async def settle(self, holds: Sequence[Hold], used: int) -> None:
+        await self._shared.call("settle", holds, used)
+
+
+class SharedLine:
+    """`Line` of a worker."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._numbers = itertools.count()
+        self._parties: WeakKeyDictionary[Party, int] = WeakKeyDictionary()
+
+    async def enter(self, party: Party, gates: Sequence[Gate], patience: Patience) -> Callable[[], None]:
+        number = next(self._numbers)
+        known = self._parties.setdefault(party, number), party.tenant, party.begun
+        try:
+            # The parent keeps the time limit: it also knows when none counts any more.
+            refused = await self._shared.call("enter", number, known, gates, patience, seconds=None)
+        except (Exception, asyncio.CancelledError):
+            # The place may have been given already, and its news be on the way.
+            self._shared.tell("leave", number)
+            raise
+        if refused is not None:
+            index, waited, retry_after = refused
+            raise Refused(gates[index], waited=waited, retry_after=retry_after)
+        party.begun = True
+        return _Once(lambda: self._shared.tell("leave", number))
+
+
+class _Once:
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function: Callable[[], object] | None = function
+
+    def __call__(self) -> None:
+        function, self._function = self._function, None
+        if function is not None:
+            function()
