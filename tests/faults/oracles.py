@@ -32,7 +32,7 @@ _METHOD = re.compile(rb"(?:^|\n)([A-Z]{3,7}) \S+ HTTP/1\.[01]\r\n")
 
 
 class Heard(logging.Handler):
-    """O1 and O5: everything that was logged, as one text, exceptions and facts included."""
+    """O1 and O5: everything that was logged. Of exceptions the logging plugin writes no message, so those are not searched."""
 
     def __init__(self) -> None:
         super().__init__(logging.NOTSET)
@@ -43,9 +43,7 @@ class Heard(logging.Handler):
 
     @property
     def text(self) -> str:
-        return "\n".join(
-            f"{record.getMessage()} {getattr(record, 'facts', '')} {record.exc_text or ''}" for record in self.records
-        )
+        return "\n".join(f"{record.getMessage()} {getattr(record, 'facts', '')}" for record in self.records)
 
     def tracebacks(self, allowed: Collection[str]) -> list[str]:
         """What was logged with a traceback, or about a coroutine that nobody awaited, but for the events that a case is about."""

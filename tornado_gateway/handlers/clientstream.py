@@ -23,7 +23,7 @@ MAX_HEAD_BYTES = 16 * 1024
 READ_AT_MOST_BYTES = 256 * 1024
 """A longer head is cut off without an answer; up to here it is read, so that the refusal can be."""
 
-_BARE_LF = re.compile(rb"(?<!\r)\n")
+_CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\r\n"))
 _ODD_SPACE = re.compile(rb"\r\ntransfer-encoding:[ ]*[^\r\n]*\t", re.IGNORECASE)
 _TORNADOS_REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
@@ -100,8 +100,11 @@ class SecureClientStream(StrictStream, SSLIOStream):
 def _refusal(head: bytes) -> GatewayError | None:
     if len(head) > MAX_HEAD_BYTES:
         return HeadersTooLarge(f"The request's head is larger than {MAX_HEAD_BYTES} bytes.")
-    if _BARE_LF.search(head):
+    if not head.count(b"\r\n") == head.count(b"\n") == head.count(b"\r"):
         return InvalidRequest("The lines of a request's head must end with CR and LF.")
+    if len(head.translate(None, _CONTROLS)) != len(head):
+        # Tornado would refuse these too, and log the value, which may be a key.
+        return InvalidRequest("A request's head must not hold control characters.")
     if b"\t" in head and _ODD_SPACE.search(head):
         return InvalidRequest("The request is malformed.")
     return None

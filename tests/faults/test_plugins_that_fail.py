@@ -1,0 +1,223 @@
+"""C05, C23, C53, C54: a plugin that fails, waits for ever or meddles costs what it must, and never a wrong answer."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+from faults.oracles import AUTH, KEY, Watched, serving
+from pydantic import BaseModel
+
+from tornado_gateway import discovery
+from tornado_gateway.app import Gateway
+from tornado_gateway.config import Settings
+from tornado_gateway.hookspecs import Context, Forward, Message, NativeCall, Principal, Record, StartupRefused, hookimpl
+from tornado_gateway.testing import FakeOllama, say
+
+BODY = {"model": "llama3.2", "messages": [{"role": "user", "content": "Hello"}]}
+ONCE, STREAMED = json.dumps(BODY).encode(), json.dumps({**BODY, "stream": True}).encode()
+FAILURES = ("hook_failed", "hook_answered_nonsense", "request_failed")
+
+
+class Plugin:
+    """Built by hand in these tests, as the gateway builds an installed one."""
+
+    class Settings(BaseModel):
+        pass
+
+
+@asynccontextmanager
+async def serving_with(
+    monkeypatch: pytest.MonkeyPatch, ollama: FakeOllama, *mine: Plugin, plugins: Sequence[Any] = (AUTH,)
+) -> AsyncIterator[Watched]:
+    """`mine` come first."""
+    built = discovery.build_plugins
+    named = [(f"mine{number}", plugin) for number, plugin in enumerate(mine)]
+    monkeypatch.setattr("tornado_gateway.app.build_plugins", lambda settings: [*named, *built(settings)])
+    async with serving(ollama.url, plugins=plugins, expected=FAILURES) as served:
+        yield served
+
+
+class Doorkeeper(Plugin):
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    @hookimpl
+    async def authenticate(self, context: Context) -> Principal | None:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        if self._answer == "waits":
+            await asyncio.Event().wait()
+        answer: Principal | None = self._answer
+        return answer
+
+
+@pytest.mark.parametrize("answer", [RuntimeError("the store is away"), "ada", True, {}, None, "waits"], ids=repr)
+async def test_c05_who_cannot_be_known_is_neither_let_in_nor_called_wrong(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+    monkeypatch.setattr("tornado_gateway.hooks.BUDGET_SECONDS", 0.2)
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, Doorkeeper(answer), plugins=[]) as served:
+        refused = await served.ask(ONCE)
+
+        assert (refused.status, refused.error["code"]) == (503, "auth_unavailable")
+        assert refused.headers["x-should-retry"] == "true"
+        assert not ollama.ledger.inference
+
+
+class BreaksOff(Plugin):
+    """Answers itself, and fails behind five records."""
+
+    @hookimpl
+    async def answer(self, context: Context, call: NativeCall, forward: Forward) -> AsyncIterator[Sequence[Record]]:
+        return self._records()
+
+    async def _records(self) -> AsyncIterator[Sequence[Record]]:
+        for number in range(5):
+            yield [Record(message=Message(content=f"{number} "))]
+            await asyncio.sleep(0)
+        raise RuntimeError("a fault of this plugin")
+
+
+async def test_c23_a_plugin_that_fails_in_mid_answer_leaves_a_stream_that_is_seen_to_be_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, BreaksOff()) as served:
+        streamed, once = await served.ask(STREAMED), await served.ask(ONCE)
+
+        assert streamed.text == "0 1 2 3 4 "
+        assert streamed.error["code"] == "internal_error"
+        assert not streamed.whole
+        assert (once.status, once.error["code"]) == (500, "internal_error")
+        assert "fault of this plugin" not in str((streamed.error, once.error))
+
+
+async def test_c23_a_translator_that_fails_in_mid_answer_leaves_a_stream_that_is_seen_to_be_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama) as served:
+        ollama.next(say("1 2 3 4 5 6 7 8", tokens_per_second=100))
+        fed = served.gateway.services.exchange._answer
+
+        async def poisoned(*arguments: Any) -> AsyncIterator[Sequence[Any]]:
+            number = 0
+            async for batch in fed(*arguments):
+                number += 1
+                yield batch if number < 6 else [object()]
+
+        monkeypatch.setattr(served.gateway.services.exchange, "_answer", poisoned)
+        answer = await served.ask(STREAMED)
+
+        assert answer.text.startswith("1 2 3")
+        assert answer.error["code"] == "internal_error"
+        assert not answer.whole
+
+
+class BrokenCache(Plugin):
+    def __init__(self, *, blocks: bool = False) -> None:
+        self._blocks = blocks
+
+    async def _fail(self) -> None:
+        if self._blocks:
+            await asyncio.Event().wait()
+        raise OSError(28, "No space left on device")
+
+    @hookimpl
+    async def answer(self, context: Context, call: NativeCall, forward: Forward) -> None:
+        await self._fail()
+
+    @hookimpl
+    async def answered(self, context: Context, call: NativeCall, answer: Record) -> None:
+        await self._fail()
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+async def test_c53_a_broken_cache_costs_time_and_no_answers(monkeypatch: pytest.MonkeyPatch, blocks: bool) -> None:
+    monkeypatch.setattr("tornado_gateway.hooks.BUDGET_SECONDS", 0.1)
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, BrokenCache(blocks=blocks)) as served:
+        ollama.next(*[say("Good day.")] * 10)
+
+        answers = await asyncio.gather(*(served.ask(body) for body in [ONCE, STREAMED] * 5))
+
+        assert all(answer.status == 200 and answer.whole and b"Good" in answer.body for answer in answers)
+        assert len(ollama.ledger.inference) == 10
+
+
+class Notes(Plugin):
+    def __init__(self, name: str, said: list[str]) -> None:
+        self.name, self.said = name, said
+
+    @hookimpl
+    async def admit(self, context: Context) -> None:
+        self.said.append(f"{self.name} admits")
+
+    @hookimpl
+    async def finished(self, context: Context) -> None:
+        self.said.append(f"{self.name} ends")
+
+
+async def test_c54_two_plugins_with_the_same_hook_are_called_in_order_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, Notes("one", said), Notes("two", said)) as served:
+        await served.ask(ONCE)
+
+        assert said == ["one admits", "two admits", "two ends", "one ends"]
+
+
+class Meddler(Plugin):
+    """Tries to become somebody else, and to change what others are asked."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    @hookimpl
+    async def admit(self, context: Context) -> None:
+        for value, name, meant in ((context, "principal", Principal("root")), (context.principal, "models", None)):
+            try:
+                setattr(value, name, meant)
+            except FrozenInstanceError:
+                self.failed.append(name)
+
+    @hookimpl
+    async def dispatch(self, context: Context, call: NativeCall) -> None:
+        call.request()["messages"].clear()
+        try:
+            call.body = b"{}"  # type: ignore[misc]  # what it must not do
+        except FrozenInstanceError:
+            self.failed.append("body")
+
+
+async def test_c54_a_plugin_cannot_change_who_asks_and_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    meddler = Meddler()
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, meddler) as served:
+        assert (await served.ask(ONCE)).status == 200
+
+    assert meddler.failed == ["principal", "models", "body"]
+    assert ollama.ledger.inference[0].body["messages"] == BODY["messages"]
+
+
+async def test_c54_a_plugin_that_cannot_be_started_stops_the_start_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refuses(Plugin):
+        @hookimpl
+        async def startup(self) -> None:
+            raise ImportError("No module named 'ldap'")
+
+    monkeypatch.setattr("tornado_gateway.app.build_plugins", lambda settings: [("ldap", Refuses())])
+
+    with pytest.raises(StartupRefused, match=r"ldap.*No module named 'ldap'"):
+        async with Gateway(Settings(plugins=()), announce=lambda _: None):
+            pass
+
+
+async def test_o1_a_key_in_a_plugins_exception_does_not_reach_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tells(Plugin):
+        @hookimpl
+        async def admit(self, context: Context) -> None:
+            raise ValueError(f"cannot read {context.headers['authorization']}")
+
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, Tells()) as served:
+        answer = await served.ask(ONCE)
+
+        assert answer.status == 503
+        assert KEY.encode() not in answer.body
