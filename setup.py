@@ -16,6 +16,7 @@ TEST = [
     "build>=1.2",
     "h11>=0.14",  # a parser that forgives nothing reads what the gateway sends
     "hypothesis>=6.100",
+    "joserfc>=1.0",  # of an example: signs and checks its tokens
     "jsonschema>=4.20",
     "openai>=1.109",
     "pip>=23.1",  # installs the wheel into an empty environment; environments made by uv have none
@@ -32,6 +33,7 @@ DEV = [
     "codespell>=2.3",
     "cogapp>=3.4",
     "mypy>=1.14",
+    "pyright[nodejs]>=1.1.400",  # plugin authors use it; the extra brings the Node that it runs on
     "ruff>=0.9",
     "types-cachetools",
     "types-jsonschema",
@@ -94,5 +96,6 @@ setup(
             "cache = tornado_gateway_cache:Cache",
             "logging = tornado_gateway_logging:Logging",
         ],
+        "pytest11": ["tornado_gateway = tornado_gateway.testing.pytest_plugin"],
     },
 )

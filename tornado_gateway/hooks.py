@@ -278,6 +278,10 @@ class Hooks:
     def _by_plugin(self, hook: str) -> dict[str, Bound]:
         return {bound.plugin: bound for bound in self._bound(hook)}
 
+    def plugin(self, name: str) -> object:
+        """The plugin itself."""
+        return self._manager.get_plugin(name)
+
     def implemented(self, plugin: str) -> list[str]:
         """The names of the hooks that a plugin implements, in the order of a request's life."""
         callers = self._manager.get_hookcallers(self._manager.get_plugin(plugin)) or []
