@@ -127,7 +127,9 @@ class Hooks:
     async def shutdown(self) -> None:
         """Stop the plugins that have started, the last first."""
         if self._started and (times := self.times()):
-            _log.info("hook_times", times=times)
+            each = {hook: round(spent["ms"] * 1000 / spent["calls"], 1) for hook, spent in times.items()}
+            failures = {hook: spent["failures"] for hook, spent in times.items() if spent["failures"]}
+            _log.info("hook_times", us_per_call=each, failures=failures)
         enders = self._by_plugin("shutdown")
         while self._started:
             plugin = self._started.pop()

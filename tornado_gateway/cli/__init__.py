@@ -17,8 +17,8 @@ from tornado_gateway import __version__
 from tornado_gateway.cli.screen import complain
 
 PROGRAM = "tornado-gateway"
-COMMANDS = ("serve", "demo", "check", "plugins", "config", "keygen")
-"""In the order of the help screen; each is `command` in the module of its name."""
+COMMANDS = ("serve", "demo", "check", "plugins", "new-plugin", "config", "keygen")
+"""In the order of the help screen; each is `command` in the module of its name, hyphens as underscores."""
 
 FAILED = 1
 WRONG = 2
@@ -31,7 +31,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return self._of_plugins().get(cmd_name)
-        command = import_module(f"{__name__}.{cmd_name}").command
+        command = import_module(f"{__name__}.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)  # noqa: S101  # a module of ours without its command
         return command
 

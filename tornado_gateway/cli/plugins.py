@@ -14,10 +14,13 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from tornado_gateway.cli.screen import complain, is_terminal, say
 from tornado_gateway.cli.serve import config_option
-from tornado_gateway.config import ConfigError
+from tornado_gateway.config import ConfigError, Settings
 from tornado_gateway.discovery import Found, PluginBroken, available, implemented_hooks
 from tornado_gateway.hookspecs import GatewayHooks
 from tornado_gateway.loading import load
+
+Times = dict[str, dict[str, float]]
+"""As `Hooks.times`."""
 
 HOOKS = tuple(name for name, member in vars(GatewayHooks).items() if callable(member))
 
@@ -34,18 +37,29 @@ class Row:
     hooks: Sequence[str] = ()
     settings: Sequence[str] = ()
     broken: str | None = None
+    times: Sequence[str] = ()
+    """What its hooks cost, where that was measured."""
 
 
 @click.command("plugins")
 @config_option
-def command(file: Path | None) -> int:
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Also show the time spent per hook: made-up requests pass through the plugins that are on, which do their work (a log gets its lines).",
+)
+def command(file: Path | None, measure: bool) -> int:
     """Show every plugin found: version, package, on or off, hooks, call order, settings with defaults."""
     problems: ConfigError | None = None
+    order: list[str] = []
+    times: Times = {}
     try:
-        order = [entry.name for entry in load(file).settings.plugins]
+        settings = load(file).settings
+        order = [entry.name for entry in settings.plugins]
+        times = _measured(settings) if measure else {}
     except ConfigError as error:
-        order, problems = [], error
-    described, known = rows(available(), order), problems is None
+        problems = error
+    described, known = rows(available(), order, times), problems is None
     if is_terminal():
         _table(described, known=known)
     else:
@@ -54,23 +68,56 @@ def command(file: Path | None) -> int:
     if problems is not None:
         complain("which are on is not known, since the configuration is wrong:")
         raise problems
+    if not measure:
+        say(
+            "Time spent per hook: `tornado-gateway plugins --measure`; a server logs it as `hook_times` when it stops.",
+            dim=True,
+        )
     return 0
 
 
-def rows(found: Sequence[Found], order: Sequence[str]) -> list[Row]:
+def _measured(settings: Settings) -> Times:
+    import asyncio  # only who measures pays for it
+    import contextlib
+    import io
+
+    from tornado_gateway.cli.measure import measured
+
+    with (
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):  # a log's lines are not wanted here
+        return asyncio.run(measured(settings))
+
+
+def rows(found: Sequence[Found], order: Sequence[str], times: Times | None = None) -> list[Row]:
     """Those that are on in the order of their calls, then the others by name."""
-    described = [_row(plugin, order) for plugin in found]
+    described = [_row(plugin, order, times or {}) for plugin in found]
     return sorted(described, key=lambda row: (row.place is None, row.place or 0, row.name))
 
 
-def _row(plugin: Found, order: Sequence[str]) -> Row:
+def _row(plugin: Found, order: Sequence[str], times: Times) -> Row:
     place = order.index(plugin.name) + 1 if plugin.name in order else None
     package = f"{plugin.distribution} {plugin.version}"
     try:
         cls = plugin.load()
     except PluginBroken as broken:
         return Row(plugin.name, package, place, "", broken=str(broken))
-    return Row(plugin.name, package, place, plugin.doc, tuple(implemented_hooks(cls, HOOKS)), tuple(_settings(cls.Settings)))
+    hooks = tuple(implemented_hooks(cls, HOOKS))
+    return Row(
+        plugin.name,
+        package,
+        place,
+        plugin.doc,
+        hooks,
+        tuple(_settings(cls.Settings)),
+        times=tuple(_time(hook, times[f"{plugin.name}.{hook}"]) for hook in hooks if f"{plugin.name}.{hook}" in times),
+    )
+
+
+def _time(hook: str, spent: dict[str, float]) -> str:
+    failed = f", {spent['failures']:.0f} of {spent['calls']:.0f} failed" if spent["failures"] else ""
+    return f"{hook} {spent['ms'] * 1000 / spent['calls']:.1f} µs (at most {spent['longest_ms'] * 1000:.0f}{failed})"
 
 
 def _settings(model: type[BaseModel]) -> Iterator[str]:
@@ -89,12 +136,13 @@ def _table(rows: Sequence[Row], *, known: bool) -> None:
     from rich.text import Text
 
     table = Table(show_lines=True)
-    for heading in ("on", "plugin", "package", "hooks", "settings with defaults"):
+    for heading in ("on", "plugin", "package", "hooks, and their time per call", "settings with defaults"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         name = Text.assemble((row.name, "bold"), f"\n{row.doc}")
         told = Text(row.broken, "red") if row.broken else Text("\n".join(row.settings))
-        table.add_row(_state(row, known), name, row.package, "\n".join(row.hooks), told)
+        timed = {time.split()[0]: time for time in row.times}
+        table.add_row(_state(row, known), name, row.package, "\n".join(timed.get(hook, hook) for hook in row.hooks), told)
     Console().print(table)
 
 
@@ -109,4 +157,6 @@ def _show(row: Row, *, known: bool) -> None:
         return
     say(f"  {row.doc}")
     say(f"  hooks: {', '.join(row.hooks) or 'none'}")
+    if row.times:
+        say(f"  time per call: {', '.join(row.times)}")
     say(f"  settings: {', '.join(row.settings) or 'none'}")
