@@ -37,3 +37,9 @@ def test_what_is_named_like_a_secret_is_masked_in_plugins() -> None:
 
 def test_whole_numbers_are_shown_as_people_write_them() -> None:
     assert str(effective(Loaded(Settings(), {}, None, ""))["server"]["drain_seconds"]) == "30"
+
+
+def test_what_looks_like_a_reference_stays_what_it_is_when_read_again() -> None:
+    settings = Settings.model_validate({"models": {"aliases": {"a": "${HOME}"}}})
+
+    assert effective(Loaded(settings, {}, None, ""))["models"]["aliases"] == {"a": ["$${HOME}"]}

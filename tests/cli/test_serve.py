@@ -1,4 +1,6 @@
+import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,3 +48,36 @@ def test_without_a_key_and_beyond_this_machine_it_refuses_in_one_line(tmp_path: 
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no key is given" in done.stderr
+
+
+async def test_a_file_that_is_gone_at_a_reload_changes_nothing(tmp_path: Path) -> None:
+    """Without the file the defaults would count, which have another list of plugins and other keys."""
+    file = tmp_path / "config.yaml"
+    file.write_text("server: {port: 0}\nplugins: [logging]\n")
+    server = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tornado_gateway",
+        "serve",
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert server.stdout
+    assert server.stderr
+    try:
+        async with asyncio.timeout(20):
+            await server.stdout.readline()
+            file.unlink()
+            server.send_signal(signal.SIGHUP)
+            while b"reload_refused" not in (line := await server.stderr.readline()):
+                assert line
+            server.terminate()
+            await server.communicate()
+    finally:
+        if server.returncode is None:
+            server.kill()
+            await server.communicate()
+
+    assert b"config.yaml: cannot be read" in line
+    assert server.returncode == 0

@@ -35,8 +35,10 @@ def _masked(value: Any) -> Any:
 
 
 def _tidy(value: Any) -> Any:
-    """Whole numbers without a fraction, as people write them."""
+    """As people write it: whole numbers without a fraction, texts so that nothing in them is filled in when they are read again."""
     match value:
+        case str():
+            return value.replace("${", "$${")
         case float() if value.is_integer():
             return int(value)
         case Mapping():
