@@ -50,6 +50,19 @@ def decode_object(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise InvalidJSON("The body is nested too deeply.") from error
 
 
+def decode_known(body: bytes, exact: msgspec.json.Decoder[T], decoder: msgspec.json.Decoder[T]) -> tuple[T, bool]:
+    """As `decode_object`, and whether every field is known: `exact` is for the same struct and refuses others.
+
+    So the usual body, whose fields are all known, is read once; their names need no second pass.
+    """
+    _check_text(body)
+    try:
+        return exact.decode(body), True
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        # There is another field in it, or something is wrong with it, which `decode_object` says.
+        return decode_object(body, decoder), False
+
+
 def given_fields(body: bytes) -> tuple[str, ...]:
     """The names of the fields of a body that `decode_object` has accepted, in the body's order, without those that are null."""
     return tuple(name for name, value in _fields.decode(body).items() if bytes(value) != b"null")

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import msgspec
+
 from tornado_gateway.errors import GatewayError
 from tornado_gateway.wire.ollama import NativeCall, Record
 
@@ -44,8 +46,7 @@ class Policy:
     allow: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
+class ModelFacts(msgspec.Struct, frozen=True):
     """What is known of the model that will answer."""
 
     name: str
@@ -58,8 +59,7 @@ class ModelFacts:
     families: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(msgspec.Struct, frozen=True):
     """What makes one answer distinct: made by the exchange, since dialects know neither clock nor chance."""
 
     id: str
@@ -86,8 +86,7 @@ class Encoder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """A call made ready: what is sent, what has no effect, how the answer is written."""
 
     calls: tuple[NativeCall, ...]

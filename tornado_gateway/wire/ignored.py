@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from tornado_gateway.wire.decode import given_fields
+
+
+def unused_fields(body: bytes, known: Collection[str], found: Sequence[str], *, exact: bool) -> tuple[str, ...]:
+    """The fields of `body` without effect, in its order; `exact` says that all are `known`.
+
+    Their order takes a pass over the body, so it is looked up only when there are some.
+    """
+    return () if exact and not found else ignored_fields(given_fields(body), known, found)
 
 
 def ignored_fields(given: Iterable[str], known: Collection[str], found: Collection[str]) -> tuple[str, ...]:

@@ -6,22 +6,21 @@ The parts have modules of their own: fields, messages, images, tools, schemas, t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from tornado_gateway.errors import InvalidRequest, UnsupportedValue
-from tornado_gateway.wire.decode import check_range, given_fields, required, whole_number
+from tornado_gateway.wire.decode import check_range, required, whole_number
 from tornado_gateway.wire.dialect import Encoder, Limits, ModelFacts, Plan, Policy, Stamp
-from tornado_gateway.wire.ignored import ignored_fields
+from tornado_gateway.wire.ignored import unused_fields
 from tornado_gateway.wire.ollama import NativeCall
 from tornado_gateway.wire.openai_chat_encode import Answer, StreamEncoder, WholeEncoder
 from tornado_gateway.wire.openai_chat_fields import IGNORED_FIELDS, KNOWN_FIELDS, ChatMessage, ChatRequest, read_chat_request
 from tornado_gateway.wire.openai_chat_format import output_format
-from tornado_gateway.wire.openai_chat_messages import Conversation, native_messages
+from tornado_gateway.wire.openai_chat_messages import Conversation, NativeMessage, native_messages
 from tornado_gateway.wire.openai_chat_schema import Budget
 from tornado_gateway.wire.openai_chat_think import Asked, asked_thinking, thinking
 from tornado_gateway.wire.openai_chat_tools import Toolbox, read_toolbox
@@ -41,33 +40,33 @@ class OpenAIChat:
     """`POST /v1/chat/completions`."""
 
     def parse(self, body: bytes, limits: Limits) -> ChatCall:
-        request = read_chat_request(body)
-        given = given_fields(body)
+        request, exact = read_chat_request(body)
         turns = _check(request, limits)
         check_knobs(request, limits)
         budget = Budget()
         toolbox = read_toolbox(request, limits, budget)
         constraint, unused_format = output_format(request, toolbox, budget)
         num_predict, unused_bounds = _token_bound(request)
-        ignored = [*_without_effect(request), *toolbox.ignored, *unused_format, *unused_bounds]
+        conversation = native_messages(turns)
+        ignored = [*_without_effect(request, conversation), *toolbox.ignored, *unused_format, *unused_bounds]
         return ChatCall(
             request=request,
-            conversation=native_messages(turns),
+            conversation=conversation,
             toolbox=toolbox,
             constraint=constraint,
             asked=asked_thinking(request),
             num_predict=num_predict,
             choices=whole_number(request.n, "n") or 1,
-            ignored=tuple(ignored),
-            given=given,
+            ignored=ignored,
+            body=body,
+            exact=exact,
         )
 
 
 DIALECT = OpenAIChat()
 
 
-@dataclass(frozen=True, slots=True)
-class ChatCall:
+class ChatCall(msgspec.Struct, frozen=True):
     """A chat request, read and checked."""
 
     request: ChatRequest
@@ -78,9 +77,10 @@ class ChatCall:
     asked: Asked
     num_predict: int | None
     choices: int
-    ignored: tuple[str, ...]
-    given: tuple[str, ...]
-    """The body's fields in its order."""
+    ignored: list[str]
+    body: bytes
+    exact: bool
+    """Whether every field of the body is known."""
 
     @property
     def model(self) -> str:
@@ -107,7 +107,10 @@ class ChatCall:
         keep_alive, unused_keep_alive = native_keep_alive(self.request, policy)
         think, unused_think = thinking(self.asked, policy, facts)
         native = self._native(facts.name, options.values, keep_alive, think)
-        bodies = [_packed({**native, "options": _options_of(index, options.values)}) for index in range(self.choices)]
+        bodies = [_packed(native)]
+        for index in range(1, self.choices):
+            native.options = _options_of(index, options.values)
+            bodies.append(_packed(native))
         size = len(bodies[0]) - self.conversation.media_size
         calls = [
             NativeCall(
@@ -124,25 +127,23 @@ class ChatCall:
             for index, body in enumerate(bodies)
         ]
         ignored = [*self.ignored, *options.ignored, *unused_keep_alive, *unused_think]
-        return Plan(tuple(calls), self._encoder(facts), ignored_fields(self.given, KNOWN_FIELDS, ignored))
+        return Plan(tuple(calls), self._encoder(facts), unused_fields(self.body, KNOWN_FIELDS, ignored, exact=self.exact))
 
-    def _native(self, model: str, options: dict[str, Any], keep_alive: Any, think: Any) -> dict[str, Any]:
-        """The request in fixed order; parts that are None, or without content, are not sent."""
-        request = self.request
-        return {
-            "model": model,
-            # Encoded once for all choices: messages are nearly all of a body.
-            "messages": msgspec.Raw(_encode(self.conversation.messages)),
-            "tools": [offer.native for offer in self.toolbox.offers] or None,
-            "format": self.constraint,
-            "think": think,
-            "options": options,
-            "keep_alive": keep_alive,
-            # Without it Ollama drops the beginning of a conversation that is too long, and nobody is told.
-            "truncate": False,
-            "logprobs": request.logprobs or None,
-            "top_logprobs": whole_number(request.top_logprobs, "top_logprobs") or None,
-        }
+    def _native(self, model: str, options: dict[str, Any], keep_alive: Any, think: Any) -> _Native:
+        request, messages = self.request, self.conversation.messages
+        return _Native(
+            model=model,
+            # Messages are nearly all of a body: for several choices they are encoded once.
+            messages=messages if self.choices == 1 else msgspec.Raw(_encode(messages)),
+            tools=[offer.native for offer in self.toolbox.offers],
+            format=self.constraint,
+            think=think,
+            options=options,
+            keep_alive=keep_alive,
+            truncate=False,
+            logprobs=request.logprobs or None,
+            top_logprobs=whole_number(request.top_logprobs, "top_logprobs") or None,
+        )
 
     def _check_capabilities(self, facts: ModelFacts) -> None:
         able, talk = facts.capabilities, self.conversation
@@ -158,11 +159,27 @@ class ChatCall:
 
     def _encoder(self, facts: ModelFacts) -> Callable[[Stamp], Encoder]:
         box, request = self.toolbox, self.request
-        spoken = frozenset(offer.name for offer in box.offers) if self.constraint is not None else frozenset()
+        spoken = frozenset([offer.name for offer in box.offers]) if self.constraint is not None else frozenset()
         usage = request.stream_options is not None and request.stream_options.include_usage is True
         reading = Reading(spoken, forced=box.forced, one_call=box.one_call, legacy=box.legacy)
         answer = Answer(self.model, facts.digest, self.choices, reading, include_usage=usage)
         return partial(StreamEncoder if self.stream else WholeEncoder, answer)
+
+
+class _Native(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The request in fixed order; what has no content is not sent."""
+
+    model: str
+    messages: list[NativeMessage] | msgspec.Raw
+    tools: list[Mapping[str, Any]] = []
+    format: str | dict[str, Any] | None = None
+    think: bool | str | None = None
+    options: dict[str, Any] = {}
+    keep_alive: str | float | None = None
+    # Ever false: without it Ollama drops the beginning of a conversation that is too long, and nobody is told.
+    truncate: bool
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
 
 
 def _check(request: ChatRequest, limits: Limits) -> list[ChatMessage]:
@@ -199,28 +216,26 @@ def _token_bound(request: ChatRequest) -> tuple[int | None, list[str]]:
     return bound, unused
 
 
-def _without_effect(request: ChatRequest) -> list[str]:
+def _without_effect(request: ChatRequest, conversation: Conversation) -> list[str]:
     unused = []
     if request.stream_options is not None and not request.stream:
         unused.append("stream_options")
     elif request.stream_options is not None and request.stream_options.include_obfuscation:
         unused.append("stream_options.include_obfuscation")
-    if any(turn.name is not None and turn.role in ("user", "system", "developer") for turn in request.messages or ()):
+    if conversation.named:
         unused.append("messages.name")
     return unused
 
 
-def _packed(native: dict[str, Any]) -> bytes:
+def _packed(native: _Native) -> bytes:
     """Canonical bytes: what is not asked for is not there."""
     try:
-        return _encode({name: value for name, value in native.items() if value is not None and value != {}})
+        return _encode(native)
     except RecursionError as error:
         raise InvalidRequest("The request is nested too deeply.") from error
 
 
 def _options_of(index: int, options: dict[str, Any]) -> dict[str, Any]:
     """Each choice has another seed, or equal calls would give equal choices (and be answered once). The first has the caller's."""
-    if index == 0:
-        return options
     seed = (options.get("seed", 0) + index + _SEEDS) % (2 * _SEEDS) - _SEEDS
     return dict(sorted({**options, "seed": seed}.items()))

@@ -7,7 +7,6 @@ thoughts under both names that clients look for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -21,8 +20,7 @@ from tornado_gateway.wire.openai_chat_turn import Call, FinishReason, Piece, Rea
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What the encoders of a request have in common."""
 
     model: str

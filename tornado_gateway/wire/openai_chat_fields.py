@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tornado_gateway.wire.decode import decode_object
+from tornado_gateway.wire.decode import decode_known
 from tornado_gateway.wire.options import Knobs
 
 Whole = int | float | None
@@ -167,9 +167,18 @@ IGNORED_FIELDS = frozenset(
 )
 """OpenAI's fields without effect, whatever their value: a statement for the table of fates, not a filter."""
 
-_decoder = msgspec.json.Decoder(ChatRequest)
+
+class _Exact(ChatRequest, frozen=True, forbid_unknown_fields=True):
+    """A request without fields that are ignored."""
 
 
-def read_chat_request(body: bytes) -> ChatRequest:
-    """The typed body; raises `InvalidJSON`, or `InvalidRequest` with `param` for a value of the wrong kind."""
-    return decode_object(body, _decoder)
+_decoder: msgspec.json.Decoder[ChatRequest] = msgspec.json.Decoder(ChatRequest)
+_exact: msgspec.json.Decoder[ChatRequest] = msgspec.json.Decoder(_Exact)
+
+
+def read_chat_request(body: bytes) -> tuple[ChatRequest, bool]:
+    """The typed body, and whether every field of it is known.
+
+    Raises `InvalidJSON`, or `InvalidRequest` with `param` for a value of the wrong kind.
+    """
+    return decode_known(body, _exact, _decoder)

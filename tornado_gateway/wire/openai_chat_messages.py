@@ -26,6 +26,7 @@ ROLES = {
     "tool": "tool",
     "user": "user",
 }
+_PEOPLE = {role: native for role, native in ROLES.items() if native in ("system", "user")}
 _MAY_BE_EMPTY = frozenset({"assistant", "function", "tool"})
 _SOUNDS = frozenset({"mp3", "wav"})
 
@@ -55,6 +56,8 @@ class Conversation:
     @property
     def media_size(self) -> int:
         """Characters of base64, which say nothing about the number of tokens."""
+        if not (self.image_params or self.audio_params):
+            return 0
         return sum(len(image) for message in self.messages for image in message.images)
 
 
@@ -63,6 +66,11 @@ def native_messages(turns: Sequence[ChatMessage]) -> Conversation:
     conversation = Conversation([], [], [], named=False)
     names: dict[str, str] = {}
     for number, turn in enumerate(turns):
+        if turn.role in _PEOPLE and turn.content and isinstance(turn.content, str):
+            # What people write is mostly text and nothing else, in which nothing can be at fault.
+            conversation.messages.append(NativeMessage(_PEOPLE[turn.role], turn.content))
+            conversation.named |= turn.name is not None
+            continue
         param = f"messages[{number}]"
         message = NativeMessage(role=_role(turn, param), content="")
         _put_content(message, turn, param, conversation)

@@ -32,9 +32,14 @@ class Asked:
     unused: tuple[str, ...] = ()
 
 
+_NOTHING_ASKED = Asked()
+
+
 def asked_thinking(request: ChatRequest) -> Asked:
     """Raises `InvalidRequest` for an effort that is none of OpenAI's."""
     reasoning = request.reasoning
+    if reasoning is None and request.reasoning_effort is None and request.think is None:
+        return _NOTHING_ASKED
     wishes: dict[str, bool | str | None] = {
         "reasoning": None,
         "reasoning_effort": _effort(request.reasoning_effort, "reasoning_effort"),
@@ -45,7 +50,7 @@ def asked_thinking(request: ChatRequest) -> Asked:
         wishes["reasoning"] = reasoning.enabled if effort is None else effort
     said = [name for name, value in wishes.items() if value is not None]
     if not said:
-        return Asked()
+        return _NOTHING_ASKED
     return Asked(wishes[said[0]], said[0], tuple(said[1:]))
 
 

@@ -49,6 +49,9 @@ class Toolbox:
         return [_call_schema(offer) for offer in self.offers]
 
 
+_NO_TOOLS = Toolbox()
+
+
 def read_toolbox(request: ChatRequest, limits: Limits, budget: Budget) -> Toolbox:
     """Raises `InvalidRequest` or `UnsupportedValue` with the path of the tool or choice at fault."""
     if request.tools:
@@ -57,7 +60,9 @@ def read_toolbox(request: ChatRequest, limits: Limits, budget: Budget) -> Toolbo
     if request.functions:
         functions = _functions(request.functions, limits, budget)
         return _choose(Toolbox(functions, one_call=True, legacy=True), request.function_call, "function_call")
-    return _choose(_choose(Toolbox(), request.tool_choice, "tool_choice"), request.function_call, "function_call")
+    if request.tool_choice is None and request.function_call is None:
+        return _NO_TOOLS
+    return _choose(_choose(_NO_TOOLS, request.tool_choice, "tool_choice"), request.function_call, "function_call")
 
 
 def _older(request: ChatRequest) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ Both writers of answers read one native call through one `Turn`, so that a strea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -19,8 +18,7 @@ _SILENT = Message()
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """How the records of a request are to be read."""
 
     spoken_calls: frozenset[str] = frozenset()
@@ -31,8 +29,7 @@ class Reading:
     legacy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A call that the model asks for, as OpenAI writes it."""
 
     id: str
@@ -40,8 +37,7 @@ class Call:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """What one record adds to the answer."""
 
     thinking: str = ""
@@ -66,7 +62,7 @@ class Turn:
     def read(self, record: Record) -> Piece:
         message = record.message or _SILENT
         content = message.content
-        calls = [self._call(call) for call in message.tool_calls or () if self._wanted()]
+        calls = [self._call(call) for call in message.tool_calls if self._wanted()] if message.tool_calls else []
         if self._holding:
             content, spoken = self._listen(content, record)
             calls += spoken

@@ -7,16 +7,15 @@ likeliest. No limit of tokens is set that the caller or the operator did not ask
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from tornado_gateway.errors import InvalidRequest, UnsupportedValue
-from tornado_gateway.wire.decode import check_range, decode_object, given_fields, required, whole_number
+from tornado_gateway.wire.decode import check_range, decode_known, required, whole_number
 from tornado_gateway.wire.dialect import Encoder, Limits, ModelFacts, Plan, Policy, Stamp
-from tornado_gateway.wire.ignored import ignored_fields
+from tornado_gateway.wire.ignored import unused_fields
 from tornado_gateway.wire.ollama import NativeCall, encode_json
 from tornado_gateway.wire.openai_chat_think import Asked, thinking
 from tornado_gateway.wire.openai_completions_encode import Answer, StreamEncoder, WholeEncoder
@@ -55,11 +54,16 @@ KNOWN_FIELDS = frozenset(CompletionRequest.__struct_fields__)
 IGNORED_FIELDS = frozenset({"logit_bias"})
 """OpenAI's fields without effect, whatever their value: a statement for the table of fates, not a filter."""
 
-_decoder = msgspec.json.Decoder(CompletionRequest)
+
+class _Exact(CompletionRequest, frozen=True, forbid_unknown_fields=True):
+    """A request without fields that are ignored."""
 
 
-@dataclass(frozen=True, slots=True)
-class CompletionCall:
+_decoder: msgspec.json.Decoder[CompletionRequest] = msgspec.json.Decoder(CompletionRequest)
+_exact: msgspec.json.Decoder[CompletionRequest] = msgspec.json.Decoder(_Exact)
+
+
+class CompletionCall(msgspec.Struct, frozen=True):
     """One request, read and checked."""
 
     request: CompletionRequest
@@ -69,7 +73,9 @@ class CompletionCall:
     runs: int
     """Choices for each prompt that are made: `best_of`, or `n`."""
     ignored: tuple[str, ...]
-    given: tuple[str, ...]
+    body: bytes
+    exact: bool
+    """Whether every field of the body is known."""
     needs_facts: bool = True
     """Whether it fills in (`suffix`), what ends it, and whether it would think out of sight all depend on the model."""
 
@@ -94,7 +100,7 @@ class CompletionCall:
         shared = {**self._shared(), "think": think, "keep_alive": keep_alive}
         calls = tuple(self._native_call(index, facts, options, shared) for index in range(len(self.prompts) * self.runs))
         found = (*self.ignored, *options.ignored, *not_kept, *not_thought)
-        return Plan(calls, self._encoder(facts), ignored_fields(self.given, KNOWN_FIELDS, found))
+        return Plan(calls, self._encoder(facts), unused_fields(self.body, KNOWN_FIELDS, found, exact=self.exact))
 
     def _shared(self) -> dict[str, Any]:
         """What all native calls of the request have in common; None where a field is not sent."""
@@ -146,7 +152,7 @@ class CompletionsDialect:
     """OpenAI's completions, the older of its two ways to make text."""
 
     def parse(self, body: bytes, limits: Limits) -> CompletionCall:
-        request = decode_object(body, _decoder)
+        request, exact = decode_known(body, _exact, _decoder)
         if not request.model:
             raise required("model")
         prompts = _prompts(request.prompt)
@@ -155,7 +161,7 @@ class CompletionsDialect:
             raise InvalidRequest("`max_tokens` must not be negative.", param="max_tokens")
         check_range(whole_number(request.logprobs, "logprobs"), "logprobs", 0, _MAX_LOGPROBS)
         choices, runs = _choices(request, len(prompts), limits)
-        return CompletionCall(request, prompts, choices, runs, tuple(_without_effect(request)), given_fields(body))
+        return CompletionCall(request, prompts, choices, runs, tuple(_without_effect(request)), body, exact)
 
 
 DIALECT = CompletionsDialect()

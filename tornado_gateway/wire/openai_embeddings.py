@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from tornado_gateway.errors import GatewayError, InvalidRequest, UnsupportedValue, UpstreamInvalidResponse
-from tornado_gateway.wire.decode import check_range, decode_object, given_fields, required, whole_number
+from tornado_gateway.wire.decode import check_range, decode_known, required, whole_number
 from tornado_gateway.wire.dialect import Limits, ModelFacts, Plan, Policy, Stamp
-from tornado_gateway.wire.ignored import ignored_fields
+from tornado_gateway.wire.ignored import unused_fields
 from tornado_gateway.wire.ollama import NativeCall, Record, encode_json
 from tornado_gateway.wire.options import Knobs, check_knobs, native_keep_alive, native_options
 
@@ -42,17 +41,24 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 KNOWN_FIELDS = frozenset(EmbeddingRequest.__struct_fields__)
 
-_decoder = msgspec.json.Decoder(EmbeddingRequest)
+
+class _Exact(EmbeddingRequest, frozen=True, forbid_unknown_fields=True):
+    """A request without fields that are ignored."""
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingCall:
+_decoder: msgspec.json.Decoder[EmbeddingRequest] = msgspec.json.Decoder(EmbeddingRequest)
+_exact: msgspec.json.Decoder[EmbeddingRequest] = msgspec.json.Decoder(_Exact)
+
+
+class EmbeddingCall(msgspec.Struct, frozen=True):
     """One request, read and checked."""
 
     model: str
     texts: tuple[str, ...]
     request: EmbeddingRequest
-    given: tuple[str, ...]
+    body: bytes
+    exact: bool
+    """Whether every field of the body is known."""
     part: int
     stream: bool = False
     needs_facts: bool = True
@@ -68,7 +74,7 @@ class EmbeddingCall:
         fields, ignored = self._fields(facts, policy)
         parts = [self.texts[start : start + self.part] for start in range(0, len(self.texts), self.part)]
         calls = tuple(_native_call(facts, fields, index, texts) for index, texts in enumerate(parts))
-        return Plan(calls, self._encoder, ignored_fields(self.given, KNOWN_FIELDS, ignored))
+        return Plan(calls, self._encoder, unused_fields(self.body, KNOWN_FIELDS, ignored, exact=self.exact))
 
     def _fields(self, facts: ModelFacts, policy: Policy) -> tuple[dict[str, Any], tuple[str, ...]]:
         knobs = _knobs(self.request)
@@ -92,7 +98,7 @@ class EmbeddingsDialect:
     """OpenAI's embeddings."""
 
     def parse(self, body: bytes, limits: Limits) -> EmbeddingCall:
-        request = decode_object(body, _decoder)
+        request, exact = decode_known(body, _exact, _decoder)
         if not request.model:
             raise required("model")
         texts = _texts(request.input, limits)
@@ -101,7 +107,7 @@ class EmbeddingsDialect:
         if request.encoding_format is not None and request.encoding_format.lower() not in ("float", "base64"):
             raise InvalidRequest("`encoding_format` must be 'float' or 'base64'.", param="encoding_format")
         check_knobs(_knobs(request), limits)
-        return EmbeddingCall(request.model, texts, request, given_fields(body), max(1, limits.embed_part))
+        return EmbeddingCall(request.model, texts, request, body, exact, max(1, limits.embed_part))
 
 
 DIALECT = EmbeddingsDialect()

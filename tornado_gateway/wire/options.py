@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ LOAD_TIME = frozenset({"draft_num_predict", "main_gpu", "num_batch", "num_ctx", 
 
 _INTEGERS = LOAD_TIME - {"use_mmap"} | {"num_keep", "num_predict", "repeat_last_n", "seed", "top_k"}
 _NUMBERS = frozenset({"frequency_penalty", "min_p", "presence_penalty", "repeat_penalty", "temperature", "top_p", "typical_p"})
+_RANGES = {"temperature": (0, 2), "top_p": (0, 1), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2)}
 _MAX_INT = 2**63 - 1
 
 _DURATION = re.compile(r"[+-]?(?:(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})(?:ns|us|µs|μs|ms|s|m|h))+|0", re.ASCII)
@@ -51,8 +52,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     typical_p: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NativeOptions:
+class NativeOptions(msgspec.Struct, frozen=True):
     """What is sent as `options`, by name in alphabetical order, and which of the caller's fields have no effect."""
 
     values: dict[str, Any]
@@ -69,16 +69,19 @@ class NativeOptions:
 
 
 _FIELDS = tuple(name for name in Knobs.__struct_fields__ if name in _INTEGERS or name in _NUMBERS)
+_FREE = (_INTEGERS | _NUMBERS | {"stop"}) - LOAD_TIME
+"""What every caller may set."""
+
+_values = attrgetter(*_FIELDS)
 
 
 def check_knobs(knobs: Knobs, limits: Limits) -> None:
     """Raises `InvalidRequest` for a value that no model could take."""
-    check_range(knobs.temperature, "temperature", 0, 2)
-    check_range(knobs.top_p, "top_p", 0, 1)
-    check_range(knobs.frequency_penalty, "frequency_penalty", -2, 2)
-    check_range(knobs.presence_penalty, "presence_penalty", -2, 2)
     for name, value in _given(knobs):
-        _checked(name, value, name)
+        if name in _RANGES:
+            check_range(value, name, *_RANGES[name])
+        else:
+            _checked(name, value, name)
     if isinstance(knobs.stop, list) and len(knobs.stop) > limits.max_stop:
         raise InvalidRequest(f"`stop` may hold {limits.max_stop} texts at most.", param="stop")
     for name, value in (knobs.options or {}).items():
@@ -123,9 +126,10 @@ def native_options(knobs: Knobs, policy: Policy, facts: ModelFacts, *, num_predi
             values[name] = value
         else:
             ignored.append(name)
-    stop = native_stop(knobs.stop, facts) or native_stop(values.pop("stop", None), facts)
-    if stop:
-        values["stop"] = stop
+    if knobs.stop or "stop" in values:
+        stop = native_stop(knobs.stop, facts) or native_stop(values.pop("stop", None), facts)
+        if stop:
+            values["stop"] = stop
     return NativeOptions(dict(sorted(values.items())), tuple(ignored))
 
 
@@ -154,13 +158,11 @@ def _fields(knobs: Knobs, num_predict: int | None) -> dict[str, Any]:
 
 
 def _given(knobs: Knobs) -> list[tuple[str, Any]]:
-    return [(name, value) for name in _FIELDS if (value := getattr(knobs, name)) is not None]
+    return [(name, value) for name, value in zip(_FIELDS, _values(knobs), strict=True) if value is not None]
 
 
 def _may_set(name: str, policy: Policy) -> bool:
-    if name in LOAD_TIME:
-        return name in policy.allow
-    return name in _INTEGERS or name in _NUMBERS or name == "stop"
+    return name in _FREE or (name in LOAD_TIME and name in policy.allow)
 
 
 def _checked(name: str, value: Any, param: str | None = None) -> Any:
