@@ -38,6 +38,10 @@ class Seconds:
     requests: float = 3
     large: float = 4
 
+    def for_bytes(self, size: int) -> float:
+        """Large messages get more time, so that some of them come through."""
+        return self.large * (1 + size / 4_000_000)
+
 
 _QUICK = Seconds(1.5, 1, 1.5)
 
@@ -125,14 +129,14 @@ def _held(running: Running, count: int, seconds: float, plan: Plan, during: Call
 
 def _bodies(peers: Sequence[Running], seconds: Seconds, samples: Samples, said: Callable[[str], None]) -> report.Grid:
     filler = {size: ("word " * (size // 5)) for size in BODIES}
-    return _sizes("Bodies, KB", "body", BODIES, peers, samples, said, lambda running, size: load.whole(
-        running.address, seconds.large, connections=4, filler=filler[size], probe=running.program.cpu_seconds))  # fmt: skip
+    return _sizes("Bodies, KB", "a body", BODIES, peers, samples, said, lambda running, size: load.whole(
+        running.address, seconds.for_bytes(size), connections=4, filler=filler[size], probe=running.program.cpu_seconds))  # fmt: skip
 
 
 def _images(peers: Sequence[Running], seconds: Seconds, samples: Samples, said: Callable[[str], None]) -> report.Grid:
     image = {size: base64.b64encode(b"\x89PNG\r\n\x1a\n" + os.urandom(size)).decode() for size in IMAGES}
-    return _sizes("Images, KB", "image", IMAGES, peers, samples, said, lambda running, size: load.whole(
-        running.address, seconds.large, connections=2, image=image[size], probe=running.program.cpu_seconds))  # fmt: skip
+    return _sizes("Images, KB", "an image", IMAGES, peers, samples, said, lambda running, size: load.whole(
+        running.address, seconds.for_bytes(size), connections=2, image=image[size], probe=running.program.cpu_seconds))  # fmt: skip
 
 
 def _sizes(name: str, key: str, sizes: Sequence[int], peers: Sequence[Running], samples: Samples, said: Callable[[str], None],
@@ -145,10 +149,11 @@ def _sizes(name: str, key: str, sizes: Sequence[int], peers: Sequence[Running], 
             measured = measure(running, size)
             good = measured.found["requests"] - measured.found["bad_status"]
             if good <= 0:
-                samples.note(f"{running.peer.title}: refuses a {key} of {size / 1000:,.0f} KB")
+                word = "refuses" if measured.found["errors"] else "did not answer in time"
+                samples.note(f"{running.peer.title}: {word} {key} of {size / 1000:,.0f} KB")
                 cells.append(report.NOTHING)
                 continue
-            each = _keep(samples, running, f"{key}_us_{size}", measured.end - measured.begin, good)
+            each = _keep(samples, running, f"{key.split()[1]}_us_{size}", measured.end - measured.begin, good)
             cells.append(f"{(each or 0) / 1000:,.2f} ({(each or 0) * 1000 / size:,.1f})")
         grid.rows.append([running.peer.title, *cells])
     return grid

@@ -31,7 +31,13 @@ class Program:
         with self.log.open("ab") as log:
             # A session of its own: Ctrl-C on the terminal reaches only the bench, which then ends its programs in order.
             self._popen = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env, start_new_session=True
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._env,
+                cwd=self.log.parent,
+                start_new_session=True,
             )
         self.started = time.perf_counter()
         self._process = psutil.Process(self._popen.pid)
