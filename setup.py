@@ -89,7 +89,7 @@ setup(
     ],
     extras_require={"speed": SPEED, "test": TEST, "dev": DEV},
     entry_points={
-        "console_scripts": ["tornado-gateway = tornado_gateway.cli:main"],
+        "console_scripts": ["tornado-gateway = tornado_gateway.__main__:main"],
         "tornado_gateway": [
             "auth = tornado_gateway_auth:Auth",
             "rate_limit = tornado_gateway_rate_limit:RateLimit",

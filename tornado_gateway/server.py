@@ -104,6 +104,7 @@ class _Server:
                 stack.callback(bound.close)
             gateway = await unless(signals.stop, stack.enter_async_context(self._gateway()))
             if gateway is None:
+                signals.end_within(_GRACE_AFTER_DRAIN)  # the start may hang in a thread
                 return 0
             listener = listener_for(gateway, self._settings, tls, share=self._worker.of if self._worker else 1)
             listener.listen_at(sockets)
