@@ -14,6 +14,7 @@ class Response:
     """One answer as it stood on the wire. `whole` says whether its framing came to its end."""
 
     status: int
+    """0 where only an interim answer came before the close."""
     headers: dict[str, str]
     """Names in lower case; a name that comes twice is a fault."""
     body: bytes = b""
@@ -58,8 +59,12 @@ def responses(raw: bytes, *methods: str) -> list[Response]:
     found: list[Response] = []
     while raw:
         method = methods[len(found)] if len(found) < len(methods) else "GET"
-        response, raw = _first(raw, method)
+        response, rest = _first(raw, method)
+        if response.status == 400 and not rest.startswith(b"HTTP/1.1 "):
+            # What is malformed has no method that could be believed: its refusal has a body, and the connection ends.
+            response, rest = _first(raw, "GET")
         found.append(response)
+        raw = rest
     return found
 
 
@@ -87,7 +92,8 @@ def _first(raw: bytes, method: str) -> tuple[Response, bytes]:
     parser.send(h11.Request(method=method, target="/", headers=[("Host", "localhost")]))
     parser.send(h11.EndOfMessage())
     parser.receive_data(raw)
-    response, interim = Response(0, {}), []
+    interim: list[int] = []
+    response = Response(0, {}, interim=interim)
     while True:
         event = parser.next_event()
         match event:
@@ -109,7 +115,7 @@ def _first(raw: bytes, method: str) -> tuple[Response, bytes]:
 
 def _at_the_end(parser: h11.Connection, response: Response) -> Response:
     """Where the bytes are over: the end of a body without framing, or a cut."""
-    assert response.status, "the bytes hold no whole head"
+    assert response.status or response.interim, "the bytes hold no whole head"
     try:
         parser.receive_data(b"")
         response.whole = isinstance(parser.next_event(), h11.EndOfMessage)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import random
 import statistics
 import time
@@ -10,13 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from faults.deep import DEEP
 from faults.oracles import Watched, chat_request, serving
 from faults.strict import responses
 
 from tornado_gateway.testing import FakeOllama, say
 from tornado_gateway_auth_keys import KeyEntry, Ring
 
-DEEP = bool(os.environ.get("DEEP"))
 PAIRS = 10_000 if DEEP else 60
 STREAMS = 200 if DEEP else 60
 TENANTS = 20

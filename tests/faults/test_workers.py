@@ -1,0 +1,244 @@
+"""C51, and C45 and C46 over several processes: workers are replaced, none is left behind, and no limit counts double."""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import AUTH, KEY, LOG, Program, alive, chat, end, program, starting, until, write_config
+
+from tornado_gateway.testing import Behaviour, FakeOllama
+
+SLACK = 1.5
+"""For a machine on which much else runs."""
+
+
+@pytest.fixture
+async def ollama() -> AsyncIterator[FakeOllama]:
+    async with FakeOllama() as fake:
+        yield fake
+
+
+def limited(**settings: Any) -> list[Any]:
+    return [LOG, AUTH, {"rate_limit": {"requests_per_minute": None, **settings}}]
+
+
+async def test_c51_a_worker_that_is_killed_is_replaced_and_connections_wait_for_the_next(
+    ollama: FakeOllama, tmp_path: Path
+) -> None:
+    async with program(tmp_path, ollama.url, workers=2) as running:
+        killed, other = running.workers()
+
+        os.kill(killed, signal.SIGKILL)
+        when = time.monotonic()
+        answers = await asyncio.gather(*[running.ask("/healthz") for _ in range(20)])
+        workers = await until(lambda: len(now := running.workers()) == 2 and now)
+        took = time.monotonic() - when
+
+        assert took < 1 + SLACK
+        assert workers[0] == other
+        assert {answer.status for answer in answers} == {200}
+        (said,) = await until(lambda: running.events("worker_left"))
+        assert said["pid"] == killed
+
+
+async def test_c51_a_worker_that_hangs_is_replaced_within_ten_seconds(ollama: FakeOllama, tmp_path: Path) -> None:
+    async with program(tmp_path, ollama.url, workers=2) as running:
+        hung, _ = running.workers()
+
+        os.kill(hung, signal.SIGSTOP)
+        when = time.monotonic()
+        await until(lambda: hung not in running.workers() and len(running.workers()) == 2)
+
+        assert time.monotonic() - when < 10 + SLACK
+        assert running.events("worker_hung")
+
+
+async def test_c51_no_worker_outlives_its_parent(ollama: FakeOllama, tmp_path: Path) -> None:
+    async with program(tmp_path, ollama.url, workers=2) as running:
+        workers = running.workers()
+        os.kill(workers[0], signal.SIGSTOP)
+
+        end(running.pid)
+
+        await until(lambda: not any(alive(worker) for worker in workers), 1 + SLACK)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_c51_a_signal_to_the_parent_drains_all(ollama: FakeOllama, tmp_path: Path, number: int) -> None:
+    async with program(tmp_path, ollama.url, workers=2, server={"drain_seconds": 3}) as running:
+        workers = running.workers()
+        ollama.next(*[Behaviour(text="one two three four", tokens_per_second=8)] * 8)
+        streams = [await running.connect() for _ in range(8)]
+        for stream in streams:
+            stream.send("/v1/chat/completions", chat())
+        for stream in streams:
+            await stream.head()
+
+        running.signal(number)
+        ends = await asyncio.gather(*[stream.reader.read() for stream in streams])
+
+        assert all(b"[DONE]" in data for data in ends)
+        assert await running.exit(4 + SLACK) == 0
+        assert not any(alive(worker) for worker in workers)
+
+
+async def test_c51_a_second_signal_to_the_parent_does_not_wait(ollama: FakeOllama, tmp_path: Path) -> None:
+    async with program(tmp_path, ollama.url, workers=2, server={"drain_seconds": 20}) as running:
+        ollama.next(Behaviour(text="word " * 500, tokens_per_second=8))
+        stream = await running.connect()
+        stream.send("/v1/chat/completions", chat())
+        await stream.head()
+        running.signal(signal.SIGTERM)
+        await until(lambda: running.events("stopping"))
+
+        told = running.signal(signal.SIGTERM)
+
+        assert b'"code":"shutting_down"' in await stream.reader.read()
+        assert await running.exit() == 0
+        assert time.monotonic() - told < 1 + SLACK
+
+
+async def test_a_worker_that_is_told_to_stop_is_replaced_while_it_drains(ollama: FakeOllama, tmp_path: Path) -> None:
+    async with program(tmp_path, ollama.url, workers=2) as running:
+        old = running.workers()
+
+        os.kill(old[0], signal.SIGTERM)
+
+        await until(lambda: old[0] not in running.workers() and len(running.workers()) == 2)
+        assert (await running.ask("/healthz")).status == 200
+
+
+async def test_c50_a_reload_reaches_every_worker(ollama: FakeOllama, tmp_path: Path) -> None:
+    async with program(tmp_path, ollama.url, workers=2) as running:
+        running.config.write_text("server: {prot: 0}\n")
+        running.signal(signal.SIGHUP)
+        await until(lambda: running.events("reload_refused"))
+        assert {reply.status for reply in [await running.ask("/v1/models") for _ in range(10)]} == {200}
+
+        write_config(running.config, ollama.url, plugins=[LOG, {"auth": {"keys": [{"name": "tester", "key": "another"}]}}])
+        told = running.signal(signal.SIGHUP)
+        await until(lambda: len(running.events("reloaded")) == 2)
+
+        assert time.monotonic() - told < 1 + SLACK
+        assert len(running.events("reload_refused")) == 1
+        assert {reply.status for reply in [await running.ask("/v1/models") for _ in range(10)]} == {401}
+        assert {line["worker"] for line in running.events("reloaded")} == {0, 1}
+
+
+async def test_c46_requests_are_counted_once_for_all_workers(ollama: FakeOllama, tmp_path: Path) -> None:
+    async with program(tmp_path, ollama.url, workers=2, plugins=limited(requests_per_minute=10)) as running:
+        replies = [await running.ask(body=chat(stream=False)) for _ in range(30)]
+
+        assert Counter(reply.status for reply in replies) == {200: 10, 429: 20}
+        lines = await until(lambda: len(found := running.events("request")) == 30 and found)
+        assert len({line["request_id"] for line in lines}) == 30
+
+
+async def test_c45_places_are_counted_once_for_all_workers(ollama: FakeOllama, tmp_path: Path) -> None:
+    plugins = limited(max_concurrent=4, max_waiting=16, max_wait_seconds=20)
+    async with program(tmp_path, ollama.url, workers=2, plugins=plugins) as running:
+        ollama.script(Behaviour(text="a b", first_byte_seconds=0.15))
+
+        replies = await asyncio.gather(*[running.ask(body=chat(stream=False)) for _ in range(60)])
+
+        statuses = Counter(reply.status for reply in replies)
+        assert set(statuses) == {200, 429}
+        assert statuses[200] >= 20
+        assert most_at_once(ollama) == 4
+        assert (await running.ask(body=chat(stream=False))).status == 200
+
+
+async def test_c45_places_of_a_worker_that_died_are_given_back(ollama: FakeOllama, tmp_path: Path) -> None:
+    plugins = limited(max_concurrent=2, max_waiting=4, max_wait_seconds=20)
+    async with program(tmp_path, ollama.url, workers=2, plugins=plugins) as running:
+        ollama.next(*[Behaviour(text="word " * 1000, tokens_per_second=5)] * 2)
+        for _ in range(2):
+            holder = await running.connect()
+            holder.send("/v1/chat/completions", chat())
+            await holder.head()
+        waiting = await running.connect()
+        waiting.send("/v1/chat/completions", chat(stream=False))
+        await until(lambda: len(calls(ollama)) == 2)
+
+        for worker in running.workers():
+            os.kill(worker, signal.SIGKILL)
+            await until(lambda worker=worker: worker not in running.workers() and len(running.workers()) == 2)
+
+        replies = await asyncio.gather(*[running.ask(body=chat(stream=False)) for _ in range(4)])
+        assert {reply.status for reply in replies} == {200}
+
+
+async def test_c45_a_caller_who_leaves_the_line_leaves_it_in_the_parent_too(ollama: FakeOllama, tmp_path: Path) -> None:
+    plugins = limited(max_concurrent=1, max_waiting=2, max_wait_seconds=20)
+    async with program(tmp_path, ollama.url, workers=2, plugins=plugins) as running:
+        ollama.next(Behaviour(text="a b c d e f", tokens_per_second=4))
+        holder = await running.connect()
+        holder.send("/v1/chat/completions", chat())
+        await holder.head()
+
+        for _ in range(6):
+            leaver = await running.connect()
+            leaver.send("/v1/chat/completions", chat(stream=False))
+            await asyncio.sleep(0.05)  # in the line, or on its way there: both must be left
+            await leaver.aclose()
+        reply = await running.ask(body=chat(stream=False))
+
+        assert reply.status == 200
+
+
+async def test_the_key_of_the_run_is_one_and_is_shown_once(ollama: FakeOllama, tmp_path: Path) -> None:
+    async with program(tmp_path, ollama.url, workers=2, plugins=[LOG, {"auth": {}}, {"cache": {}}]) as running:
+        said = [line for line in running.errors + running.out if "Key for this run: " in line]
+        (key,) = {line.split("run: ")[1].strip() for line in said}
+        os.kill(running.workers()[0], signal.SIGKILL)
+        await until(lambda: running.events("worker_left") and len(running.workers()) == 2)
+
+        replies = [await running.ask("/v1/models", key=key) for _ in range(10)]
+
+        assert len(said) == 1
+        assert {reply.status for reply in replies} == {200}
+        assert len([line for line in running.errors + running.out if "each of the 2 workers keeps its own" in line]) == 1
+        assert key not in (tmp_path / "logs" / "info.log").read_text()
+
+
+async def test_what_hinders_one_worker_is_said_once(ollama: FakeOllama, tmp_path: Path) -> None:
+    write_config(tmp_path / "config.yaml", ollama.url, plugins=[{"auth": {"key_file": "nowhere", "keys": [{"name": "a", "key": "b"}]}}])
+    async with starting(tmp_path, "--workers", "3") as running:
+        assert await running.exit() == 2
+    (line,) = running.errors
+    assert "auth:" in line
+
+
+async def test_a_file_that_cannot_be_written_is_said_once(ollama: FakeOllama, tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file where the folder should be")
+    write_config(tmp_path / "config.yaml", ollama.url, plugins=[LOG, AUTH])
+    async with starting(tmp_path, "--workers", "2") as running:
+        assert await running.exit() == 2
+    (line,) = running.errors
+    assert "cannot write to logs" in line
+
+
+def calls(ollama: FakeOllama) -> list[Any]:
+    return [request for request in ollama.ledger.requests if request.path == "/api/chat"]
+
+
+def most_at_once(ollama: FakeOllama) -> int:
+    moments = sorted([(call.began, 1) for call in calls(ollama)] + [(call.ended, -1) for call in calls(ollama)])
+    running = most = 0
+    for _, change in moments:
+        running += change
+        most = max(most, running)
+    return most
+
+
+def share(running: Program) -> Counter[int]:
+    return Counter(line["worker"] for line in running.log() if "worker" in line)
+
+
+_ = KEY
