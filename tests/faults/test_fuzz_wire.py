@@ -132,6 +132,7 @@ def patient() -> Iterator[Live]:
 
 def check_request(live: Live, data: bytes, places: set[int]) -> None:
     before = live.dispatched()
+    live.heard.records.clear()
 
     answers = responses(live.exchange(cut(data, places)), *methods(data))
 

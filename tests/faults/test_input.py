@@ -280,3 +280,13 @@ async def test_c11_what_is_sent_is_made_anew_from_what_was_checked(ollama: FakeO
     assert ollama.ledger.inference[0].model == "llama3.2:latest"
     assert b"llava" not in sent
     assert b'"y"' not in sent
+
+
+async def test_p56_a_bad_head_whose_sender_has_left_leaves_no_trace(served: Served) -> None:
+    """Behind a good request, so that it lies read when the connection ends; found by the fuzz target of requests."""
+    reader, writer = await served.connect()
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n\n\n")
+    writer.write_eof()
+
+    await asyncio.wait_for(reader.read(), 5)
+    writer.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import AUTH, KEY, LOG, Program, alive, chat, end, program, starting, until, write_config
+from processes import AUTH, LOG, alive, chat, end, program, starting, until, write_config
 
 from tornado_gateway.testing import Behaviour, FakeOllama
 
@@ -208,7 +208,9 @@ async def test_the_key_of_the_run_is_one_and_is_shown_once(ollama: FakeOllama, t
 
 
 async def test_what_hinders_one_worker_is_said_once(ollama: FakeOllama, tmp_path: Path) -> None:
-    write_config(tmp_path / "config.yaml", ollama.url, plugins=[{"auth": {"key_file": "nowhere", "keys": [{"name": "a", "key": "b"}]}}])
+    write_config(
+        tmp_path / "config.yaml", ollama.url, plugins=[{"auth": {"key_file": "nowhere", "keys": [{"name": "a", "key": "b"}]}}]
+    )
     async with starting(tmp_path, "--workers", "3") as running:
         assert await running.exit() == 2
     (line,) = running.errors
@@ -229,16 +231,9 @@ def calls(ollama: FakeOllama) -> list[Any]:
 
 
 def most_at_once(ollama: FakeOllama) -> int:
-    moments = sorted([(call.began, 1) for call in calls(ollama)] + [(call.ended, -1) for call in calls(ollama)])
+    moments = sorted([(call.arrived_at, 1) for call in calls(ollama)] + [(call.ended_at or 0.0, -1) for call in calls(ollama)])
     running = most = 0
     for _, change in moments:
         running += change
         most = max(most, running)
     return most
-
-
-def share(running: Program) -> Counter[int]:
-    return Counter(line["worker"] for line in running.log() if "worker" in line)
-
-
-_ = KEY

@@ -85,7 +85,8 @@ class StrictStream(IOStream):
         if refusal is None:
             checked.set_result(head)
             return
-        super().write(error_answer(refusal)).add_done_callback(lambda _: self.close())
+        if not self.closed():
+            super().write(error_answer(refusal)).add_done_callback(lambda _: self.close())
         checked.set_exception(StreamClosedError())
 
 
