@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Protocol
 
-from tornado.httpclient import HTTPRequest, HTTPResponse
+from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 
 from tornado_gateway.errors import GatewayError, UpstreamClosed, UpstreamInvalidResponse
 from tornado_gateway.wire.ollama import NativeCall, Record, RecordReader
@@ -26,11 +27,19 @@ MAX_EMBEDDING_BYTES = 64 * 1024 * 1024
 
 _MAX_IGNORED_BYTES = 64 * 1024
 
-Fetch = Callable[[HTTPRequest], asyncio.Future[HTTPResponse]]
+
+class Abortable(Protocol):
+    def abort(self) -> None:
+        """Stop at once; nothing, once it is over."""
+        ...
+
+
+Start = Callable[[HTTPRequest, Callable[[HTTPResponse], None]], Abortable]
+"""Sends a request and calls back with its response."""
 
 
 async def answer(
-    fetch: Fetch, request: HTTPRequest, call: NativeCall, *, max_line_bytes: int, on_first_byte: Callable[[], None]
+    start: Start, request: HTTPRequest, call: NativeCall, *, max_line_bytes: int, on_first_byte: Callable[[], None]
 ) -> AsyncGenerator[Sequence[Record], None]:
     """Send `request` and yield its records. Leaving this generator in any way ends the transfer at once.
 
@@ -38,20 +47,19 @@ async def answer(
     """
     inbox = Inbox(call, max_line_bytes, on_first_byte)
     request.streaming_callback = inbox.receive
-    response = fetch(request)
-    response.add_done_callback(inbox.wake)
+    transfer = start(request, inbox.end)
     try:
         while True:
             records = [] if inbox.empty else inbox.take()
-            if inbox.failed or (inbox.empty and response.done()):
+            if inbox.failed or (inbox.empty and inbox.response is not None):
                 break
             if records:
                 yield records
             elif inbox.empty:
                 await inbox.arrival()
-        if not inbox.failed and response.exception() is None:
+        if not inbox.failed and inbox.broken is None:
             records += inbox.rest()
-        failure = _failure(response, inbox, call)
+        failure = _failure(inbox, call)
         if failure is None and inbox.last is not None:
             records.append(inbox.last)
         if records:
@@ -59,13 +67,25 @@ async def answer(
         if failure is not None:
             raise failure
     finally:
-        response.cancel()
+        transfer.abort()
 
 
 class Inbox:
     """Where the bytes of one answer wait for their reader, who gets them as records."""
 
-    __slots__ = ("_first_byte", "_ignored", "_loop", "_reader", "_room", "_waiter", "_waiting", "_whole", "fault", "last")
+    __slots__ = (
+        "_first_byte",
+        "_ignored",
+        "_loop",
+        "_reader",
+        "_room",
+        "_waiter",
+        "_waiting",
+        "_whole",
+        "fault",
+        "last",
+        "response",
+    )
 
     def __init__(self, call: NativeCall, max_line_bytes: int, on_first_byte: Callable[[], None]) -> None:
         embed = call.endpoint == "/api/embed"
@@ -81,15 +101,28 @@ class Inbox:
         self.last: Record | None = None
         """The record that ends the answer: `done`, an error, or the one with the embeddings."""
         self.fault: UpstreamInvalidResponse | None = None
+        self.response: HTTPResponse | None = None
+        """Set when the transfer is over."""
 
     @property
     def empty(self) -> bool:
         return not self._waiting
 
     @property
+    def broken(self) -> BaseException | None:
+        """Why there is no whole response; a status that tells of an error is a whole one."""
+        error = self.response.error if self.response is not None else None
+        return None if isinstance(error, HTTPClientError) else error
+
+    @property
     def failed(self) -> bool:
         """Whether the answer has ended badly, whatever else may come."""
         return self.fault is not None or (self.last is not None and self.last.error is not None)
+
+    def end(self, response: HTTPResponse) -> None:
+        """Nothing more comes."""
+        self.response = response
+        self.wake()
 
     def receive(self, data: bytes) -> asyncio.Future[None] | None:
         """Take bytes as they come; what is returned is done when more may come."""
@@ -111,7 +144,7 @@ class Inbox:
         self._waiter = self._loop.create_future()
         return self._waiter
 
-    def wake(self, _: object = None) -> None:
+    def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -157,15 +190,16 @@ class Inbox:
             self.fault = UpstreamInvalidResponse("Ollama went on sending after the end of its answer.")
 
 
-def _failure(response: asyncio.Future[HTTPResponse], inbox: Inbox, call: NativeCall) -> GatewayError | None:
+def _failure(inbox: Inbox, call: NativeCall) -> GatewayError | None:
     """What keeps the answer from being whole, if anything does: what Ollama says, before what became of the connection."""
     if inbox.last is not None and inbox.last.error is not None:
         return record_error(inbox.last.error, endpoint=call.endpoint)
-    error = inbox.fault if inbox.failed else response.exception()
+    error = inbox.fault if inbox.failed else inbox.broken
     if error is not None and not isinstance(error, GatewayError):
         raise error
-    if error is None and response.result().code != 200:
-        error = error_of(response.result().code, response.result().body, endpoint=call.endpoint)
+    response = inbox.response
+    if error is None and response is not None and response.code != 200:
+        error = error_of(response.code, response.body, endpoint=call.endpoint)
     if error is None and inbox.last is None:
         error = UpstreamClosed("Ollama ended its answer before it was whole.")
     return error

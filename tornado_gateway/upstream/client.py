@@ -62,8 +62,6 @@ class OllamaHTTPClient(AsyncHTTPClient):
 
     def fetch(self, request: str | HTTPRequest, raise_error: bool = True, **kwargs: Any) -> asyncio.Future[HTTPResponse]:
         """As the base class's, but that cancelling the future stops the transfer."""
-        if self._closed:
-            raise RuntimeError("fetch() called on closed AsyncHTTPClient")
         if not isinstance(request, HTTPRequest):
             request = HTTPRequest(url=request, **kwargs)
         elif kwargs:
@@ -80,8 +78,17 @@ class OllamaHTTPClient(AsyncHTTPClient):
             else:
                 future.set_result(response)
 
-        future.transfer = self._begin(request, ended)
+        future.transfer = self.start(request, ended)
         return future
+
+    def start(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> Transfer:
+        """As `fetch`, without a future: `callback` is called at the end of the transfer, unless that is aborted before.
+
+        It is called in the very turn of the loop in which the end came; through a future it takes two more.
+        """
+        if self._closed:
+            raise RuntimeError("fetch() called on closed AsyncHTTPClient")
+        return self._begin(request, callback)
 
     def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
         """The base class's way in. It gives nothing that could be cancelled: `fetch` does not come through here."""
@@ -179,5 +186,5 @@ def _written(request: HTTPRequest, target: Target) -> tuple[bytes, bytes]:
     body = request.body
     if body is None and request.method in ("POST", "PUT", "PATCH"):
         body = b""
-    head = request_head(request.method, target, request.headers.items(), None if body is None else len(body))
+    head = request_head(request.method, target, request.headers.get_all(), None if body is None else len(body))
     return head, body or b""

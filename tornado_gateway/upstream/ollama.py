@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Self
 
 import msgspec
-from tornado.httpclient import HTTPRequest, HTTPResponse
+from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders
 
 from tornado_gateway.errors import GatewayError, UpstreamInvalidResponse, UpstreamUnavailable
@@ -22,7 +22,7 @@ from tornado_gateway.upstream.breaker import Breaker
 from tornado_gateway.upstream.client import OllamaHTTPClient
 from tornado_gateway.upstream.inventory import Model, Shown, models_of, shown_of, version_of
 from tornado_gateway.upstream.target import request_head, target_of
-from tornado_gateway.upstream.transfer import Limits
+from tornado_gateway.upstream.transfer import Limits, Transfer
 from tornado_gateway.wire.ollama import MAX_LINE_BYTES, NativeCall, Record
 from tornado_gateway.wire.ollama_errors import error_of
 
@@ -111,7 +111,7 @@ class Ollama:
                 on_first_byte()
 
         request = self._request(call.endpoint, call.wire_body)
-        return answer(self._fetch, request, call, max_line_bytes=self._options.max_line_bytes, on_first_byte=first_byte)
+        return answer(self._start, request, call, max_line_bytes=self._options.max_line_bytes, on_first_byte=first_byte)
 
     async def version(self) -> str:
         return version_of(await self._ask(_VERSION))
@@ -151,7 +151,13 @@ class Ollama:
         return True
 
     async def _ask(self, path: str, body: bytes | None = None) -> bytes:
-        response = await self._fetch(self._request(path, body, _QUESTION_SECONDS))
+        self._breaker.check()
+        try:
+            response = await self._send(self._request(path, body, _QUESTION_SECONDS))
+        except UpstreamUnavailable as error:
+            self._note_failure(error)
+            raise
+        self._breaker.succeeded()
         if response.code != 200:
             raise error_of(response.code, response.body, endpoint=path)
         return response.body
@@ -166,26 +172,30 @@ class Ollama:
             request_timeout=None if seconds is None else _least(seconds, self._options.total_seconds),
         )
 
-    def _fetch(self, request: HTTPRequest) -> asyncio.Future[HTTPResponse]:
+    def _start(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> Transfer:
         self._breaker.check()
-        response = self._send(request)
-        response.add_done_callback(self._note)
-        return response
+
+        def ended(response: HTTPResponse) -> None:
+            if response.error is None or isinstance(response.error, HTTPClientError):
+                self._breaker.succeeded()
+            else:
+                self._note_failure(response.error)
+            callback(response)
+
+        return self._connections().start(request, ended)
 
     def _send(self, request: HTTPRequest) -> asyncio.Future[HTTPResponse]:
+        return self._connections().fetch(request, raise_error=False)
+
+    def _connections(self) -> OllamaHTTPClient:
         if self._client is None:
             raise UpstreamUnavailable("The gateway's connections to Ollama are closed.")
-        return self._client.fetch(request, raise_error=False)
+        return self._client
 
-    def _note(self, response: asyncio.Future[HTTPResponse]) -> None:
-        if response.cancelled():
-            return
-        error = response.exception()
+    def _note_failure(self, error: BaseException) -> None:
         # By its exact class: `Overloaded` is the gateway's own shortage, `ShuttingDown` its own end.
         if type(error) is UpstreamUnavailable:
             self._breaker.failed()
-        elif error is None:
-            self._breaker.succeeded()
 
 
 def _least(*limits: float | None) -> float | None:

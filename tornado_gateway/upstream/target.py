@@ -60,24 +60,28 @@ def request_head(method: str, target: Target, headers: Iterable[tuple[str, str]]
     `Host`, `Content-Length` and `Connection` are ours: the ones among `headers` are left out, and so are `Accept-Encoding`,
     `Transfer-Encoding` and `Expect`. Raises ValueError for a header that could end its line.
     """
-    lines = [f"{method} {target.path} HTTP/1.1\r\nHost: {target.authority}\r\n"]
-    if body_length is not None:
-        lines.append(f"Content-Length: {body_length}\r\n")
-    for name, value in headers:
-        if name.lower() in _OURS:
-            continue
-        if not _sendable(name, value):
-            raise ValueError(f"the header {name!r} cannot be sent")
-        lines.append(f"{name}: {value}\r\n")
-    lines.append("\r\n")
-    return "".join(lines).encode("latin-1")
+    length = "" if body_length is None else f"Content-Length: {body_length}\r\n"
+    head = f"{method} {target.path} HTTP/1.1\r\nHost: {target.authority}\r\n{length}{_lines(tuple(headers))}\r\n"
+    return head.encode("latin-1")
 
 
 _FRAMING = {"host", "content-length", "connection", "accept-encoding", "transfer-encoding", "expect", "upgrade"}
 _OURS = frozenset(_FRAMING | {"te"})  # codespell:ignore te
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
+def _lines(headers: tuple[tuple[str, str], ...]) -> str:
+    """The lines of the headers that may be sent: the same for every call to one Ollama."""
+    lines = []
+    for name, value in headers:
+        if name.lower() in _OURS:
+            continue
+        if not _sendable(name, value):
+            raise ValueError(f"the header {name!r} cannot be sent")
+        lines.append(f"{name}: {value}\r\n")
+    return "".join(lines)
+
+
 def _sendable(name: str, value: str) -> bool:
     token = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
     return token and not any(character in value for character in "\r\n\0")
