@@ -75,7 +75,7 @@ ifneq ($(UV),)
 	@$(UV) pip compile --quiet --generate-hashes --universal --python-version 3.11 --extra speed -o requirements.lock setup.py
 else
 	@$(BIN)/pip install --quiet pip-tools
-	@$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --extra speed -o requirements.lock setup.py
+	@$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-find-links --no-emit-index-url --extra speed -o requirements.lock setup.py
 endif
 
 bench: $(STAMP)  ## Measure CPU time per request and per token
