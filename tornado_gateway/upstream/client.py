@@ -186,5 +186,5 @@ def _written(request: HTTPRequest, target: Target) -> tuple[bytes, bytes]:
     body = request.body
     if body is None and request.method in ("POST", "PUT", "PATCH"):
         body = b""
-    head = request_head(request.method, target, request.headers.get_all(), None if body is None else len(body))
+    head = request_head(request.method, target, request.headers.items(), None if body is None else len(body))
     return head, body or b""

@@ -65,7 +65,8 @@ class Ollama:
     def __init__(self, options: UpstreamOptions) -> None:
         self._options = options
         self._base = options.url.rstrip("/")
-        self._headers = HTTPHeaders({"Content-Type": "application/json", **options.headers})
+        # Tornado's headers to have each once, however it is spelled; a dictionary since it is read for every request.
+        self._headers = dict(HTTPHeaders({"Content-Type": "application/json", **options.headers}))
         self._client: OllamaHTTPClient | None = None
         self._breaker = Breaker(self._reachable)
 
