@@ -8,6 +8,7 @@ themselves do (docs/decisions/0002-hooks-are-called-from-lists.md).
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -49,8 +50,12 @@ class Hooks:
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(GatewayHooks)
         # pluggy calls the last registered first; registered from the end, the order of the configuration is the order of the calls.
+        self._deprecated: list[tuple[str, str]] = []
         for name, plugin in reversed(plugins):
-            self._manager.register(plugin, name)
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                self._manager.register(plugin, name)
+            self._deprecated += [(name, str(warning.message)) for warning in told]
         try:
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
@@ -105,6 +110,8 @@ class Hooks:
                     raise
                 raise StartupRefused(f"plugin {plugin} did not start: {error or type(error).__name__}") from error
             self._started.append(plugin)
+        for plugin, reason in self._deprecated:  # now that a plugin which writes the log has started
+            _log.warning("hook_deprecated", plugin=plugin, reason=reason)
 
     async def _start(self, bound: Bound, server: ServerFacts) -> None:
         warning = asyncio.get_running_loop().call_later(BUDGET_SECONDS, bound.waits, BUDGET_SECONDS)
@@ -126,7 +133,8 @@ class Hooks:
 
     async def shutdown(self) -> None:
         """Stop the plugins that have started, the last first."""
-        if self._started and (times := self.times()):
+        times = {hook: spent for hook, spent in self.times().items() if not hook.endswith(".startup")}
+        if self._started and times:
             each = {hook: round(spent["ms"] * 1000 / spent["calls"], 1) for hook, spent in times.items()}
             failures = {hook: spent["failures"] for hook, spent in times.items() if spent["failures"]}
             _log.info("hook_times", us_per_call=each, failures=failures)
