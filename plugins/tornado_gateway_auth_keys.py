@@ -88,9 +88,9 @@ class KeyEntry(BaseModel):
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}], "examples": ["2027-01-31"]}),
     ] = Field(default=None, description="The last day (UTC) on which it is valid, or the moment at which it ends.")
     disabled: bool = Field(default=False, description="Refuse the key without forgetting it.")
-    requests_per_minute: int | None = Field(default=None, ge=1)
-    tokens_per_minute: int | None = Field(default=None, ge=1)
-    max_concurrent: int | None = Field(default=None, ge=1)
+    requests_per_minute: int | None = Field(default=None, ge=1, description="This key's own limit; beats `rate_limit`'s.")
+    tokens_per_minute: int | None = Field(default=None, ge=1, description="This key's own limit; beats `rate_limit`'s.")
+    max_concurrent: int | None = Field(default=None, ge=1, description="This key's own limit; beats `rate_limit`'s.")
     log_content: bool = Field(default=False, description="Write this tenant's prompts and answers to the log.")
 
     @field_validator("name")
