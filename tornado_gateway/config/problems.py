@@ -104,7 +104,7 @@ def _message(found: ErrorDetails, model: type[BaseModel], secretive: bool) -> st
         message = re.sub(r"^(Input|Value|String|List|Tuple|Dictionary) should ", "must ", found["msg"])
     if kind in ("list_type", "tuple_type") and found["input"] is None:
         return "must be a list; write [] for none"
-    if secretive and isinstance(found["input"], str) and found["input"]:
+    if secretive and kind not in _WORDS and isinstance(found["input"], str) and found["input"]:
         message = message.replace(found["input"], "…")  # a plugin's own sentence may repeat what it was given
     if kind == "missing" or (kind == "value_error" and secretive):
         return message
