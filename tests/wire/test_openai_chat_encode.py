@@ -84,11 +84,31 @@ def test_choices_of_a_stream_are_mixed_with_their_indexes_and_usage_comes_last()
     assert json.loads(usage)["usage"] == {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
     told = [json.loads(chunk)["choices"][0] for chunk in chunks]
     assert [(each["index"], each["delta"].get("role"), each["delta"].get("content")) for each in told] == [
-        (1, "assistant", "B"),
-        (0, "assistant", "A"),
+        (0, "assistant", None),
+        (1, "assistant", None),
+        (1, None, "B"),
+        (0, None, "A"),
         (0, None, "a"),
         (0, None, None),
         (1, None, None),
+    ]
+
+
+def test_choices_of_a_stream_begin_in_order_whichever_speaks_first() -> None:
+    """And with the role alone: openai-python misplaces a choice that comes early, and doubles the log probabilities beside a role."""
+    encoder = plan(n=4, stream=True).encoder(STAMP)
+
+    data = encoder.feed(2, records([c("C")])) + encoder.feed(1, records([c("B")])) + encoder.feed(3, records([c("D")]))
+
+    told = [json.loads(chunk)["choices"][0] for chunk in events(data)]
+    assert [(each["index"], each["delta"]) for each in told] == [
+        (0, {"role": "assistant"}),
+        (1, {"role": "assistant"}),
+        (2, {"role": "assistant"}),
+        (2, {"content": "C"}),
+        (1, {"content": "B"}),
+        (3, {"role": "assistant"}),
+        (3, {"content": "D"}),
     ]
 
 

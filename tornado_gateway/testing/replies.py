@@ -78,7 +78,7 @@ def _reply(head: Head, parts: Iterator[Step], behaviour: Behaviour, usual: Frami
     length = None
     if framing in WITH_LENGTH:
         # The head tells the length of the whole answer, whatever of it is sent.
-        whole = list(parts)
+        whole = list(_stripped(parts) if behaviour.without_last_newline else parts)
         parts, length = iter(whole), sum(len(data) for _, data, _ in whole)
     if stop is not None:
         parts = islice(parts, stop)

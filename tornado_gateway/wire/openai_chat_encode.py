@@ -145,11 +145,15 @@ class StreamEncoder:
         self._choices = [
             _StreamedChoice(turn, answer.reading, self._head, end, index) for index, turn in enumerate(answer.turns(stamp))
         ]
+        self._introduced = 0 if answer.choices > 1 else 1
+        """So many choices have been introduced; one that is alone needs no introduction."""
         self._usage = UsageCount()
 
     def feed(self, index: int, records: Sequence[Record]) -> bytes:
         choice = self._choices[index]
         out: list[bytes] = []
+        if index >= self._introduced:
+            self._introduce(index, out)
         for record in records:
             message = record.message
             # A record that holds nothing but text, as nearly all do, needs no look at anything else.
@@ -174,6 +178,12 @@ class StreamEncoder:
     def fail(self, error: GatewayError) -> bytes:
         return sse.event({"error": error.body()})
 
+    def _introduce(self, index: int, out: list[bytes]) -> None:
+        """Begin choices in order and with the role alone, as OpenAI does: openai-python puts a choice that it meets for the first time
+        at the end of its list, whatever its index, and counts the log probabilities of such a chunk twice."""
+        out.extend(choice.introduction() for choice in self._choices[self._introduced : index + 1])
+        self._introduced = index + 1
+
 
 class _StreamedChoice:
     def __init__(self, turn: Turn, reading: Reading, head: bytes, end: bytes, index: int) -> None:
@@ -189,6 +199,10 @@ class _StreamedChoice:
         """Whether a record of text alone can be written without a look at it: not before the role has been said."""
         self.before_text = self._head + b'{"content":'
         self.after_text = b'},"logprobs":null,"finish_reason":null' + self._end
+
+    def introduction(self) -> bytes:
+        """The chunk that says the role and nothing else."""
+        return self._chunk({})
 
     def write(self, record: Record, out: list[bytes]) -> None:
         piece = self._turn.read(record)
