@@ -1,10 +1,10 @@
-"""How far the fuzz targets and the sampled cases go: `DEEP=1` runs them in full, as `make deep` does."""
+"""How far the fuzz targets and the sampled cases go: with `HYPOTHESIS_PROFILE=deep` in full, as `make deep` does."""
 
 import os
 
 from hypothesis import HealthCheck, settings
 
-DEEP = bool(os.environ.get("DEEP"))
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 
 
 def examples(fast: int, deep: int) -> settings:

@@ -14,9 +14,6 @@ from processes import AUTH, LOG, alive, chat, end, program, starting, until, wri
 
 from tornado_gateway.testing import Behaviour, FakeOllama
 
-SLACK = 1.5
-"""For a machine on which much else runs."""
-
 
 @pytest.fixture
 async def ollama() -> AsyncIterator[FakeOllama]:
@@ -40,7 +37,7 @@ async def test_c51_a_worker_that_is_killed_is_replaced_and_connections_wait_for_
         workers = await until(lambda: len(now := running.workers()) == 2 and now)
         took = time.monotonic() - when
 
-        assert took < 1 + SLACK
+        assert took < 0.5 + running.slack
         assert workers[0] == other
         assert {answer.status for answer in answers} == {200}
         (said,) = await until(lambda: running.events("worker_left"))
@@ -55,7 +52,7 @@ async def test_c51_a_worker_that_hangs_is_replaced_within_ten_seconds(ollama: Fa
         when = time.monotonic()
         await until(lambda: hung not in running.workers() and len(running.workers()) == 2)
 
-        assert time.monotonic() - when < 10 + SLACK
+        assert time.monotonic() - when < 10 + running.slack
         assert running.events("worker_hung")
 
 
@@ -66,7 +63,7 @@ async def test_c51_no_worker_outlives_its_parent(ollama: FakeOllama, tmp_path: P
 
         end(running.pid)
 
-        await until(lambda: not any(alive(worker) for worker in workers), 1 + SLACK)
+        await until(lambda: not any(alive(worker) for worker in workers), 1 + running.slack)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -84,7 +81,7 @@ async def test_c51_a_signal_to_the_parent_drains_all(ollama: FakeOllama, tmp_pat
         ends = await asyncio.gather(*[stream.reader.read() for stream in streams])
 
         assert all(b"[DONE]" in data for data in ends)
-        assert await running.exit(4 + SLACK) == 0
+        assert await running.exit(4 + running.slack) == 0
         assert not any(alive(worker) for worker in workers)
 
 
@@ -101,7 +98,7 @@ async def test_c51_a_second_signal_to_the_parent_does_not_wait(ollama: FakeOllam
 
         assert b'"code":"shutting_down"' in await stream.reader.read()
         assert await running.exit() == 0
-        assert time.monotonic() - told < 1 + SLACK
+        assert time.monotonic() - told < 1 + running.slack
 
 
 async def test_a_worker_that_is_told_to_stop_is_replaced_while_it_drains(ollama: FakeOllama, tmp_path: Path) -> None:
@@ -125,7 +122,7 @@ async def test_c50_a_reload_reaches_every_worker(ollama: FakeOllama, tmp_path: P
         told = running.signal(signal.SIGHUP)
         await until(lambda: len(running.events("reloaded")) == 2)
 
-        assert time.monotonic() - told < 1 + SLACK
+        assert time.monotonic() - told < 1 + running.slack
         assert len(running.events("reload_refused")) == 1
         assert {reply.status for reply in [await running.ask("/v1/models") for _ in range(10)]} == {401}
         assert {line["worker"] for line in running.events("reloaded")} == {0, 1}
@@ -143,13 +140,14 @@ async def test_c46_requests_are_counted_once_for_all_workers(ollama: FakeOllama,
 async def test_c45_places_are_counted_once_for_all_workers(ollama: FakeOllama, tmp_path: Path) -> None:
     plugins = limited(max_concurrent=4, max_waiting=16, max_wait_seconds=20)
     async with program(tmp_path, ollama.url, workers=2, plugins=plugins) as running:
-        ollama.script(Behaviour(text="a b", first_byte_seconds=0.15))
+        ollama.defaults = Behaviour(text="a b", first_byte_seconds=0.15)
 
         replies = await asyncio.gather(*[running.ask(body=chat(stream=False)) for _ in range(60)])
 
         statuses = Counter(reply.status for reply in replies)
         assert set(statuses) == {200, 429}
         assert statuses[200] >= 20
+        await until(lambda: all(call.ended_at for call in calls(ollama)))
         assert most_at_once(ollama) == 4
         assert (await running.ask(body=chat(stream=False))).status == 200
 
@@ -187,7 +185,9 @@ async def test_c45_a_caller_who_leaves_the_line_leaves_it_in_the_parent_too(olla
             leaver.send("/v1/chat/completions", chat(stream=False))
             await asyncio.sleep(0.05)  # in the line, or on its way there: both must be left
             await leaver.aclose()
-        reply = await running.ask(body=chat(stream=False))
+        async with asyncio.timeout(30):
+            while (reply := await running.ask(body=chat(stream=False))).status == 429:
+                pass  # the last one has not left yet
 
         assert reply.status == 200
 

@@ -156,3 +156,17 @@ def test_any_bytes_are_read_or_refused_as_a_bad_request(body: bytes) -> None:
     with contextlib.suppress(InvalidRequest):
         decode_object(body, DECODER)
         given_fields(body)
+
+
+@pytest.mark.parametrize("part", [b"{},", b"[],", b"1,", b'"a",'])
+def test_c37_a_body_of_millions_of_parts_is_refused_before_it_is_decoded(part: bytes) -> None:
+    body = b'{"options":{"a":[' + part * (12_000_000 // len(part)) + b"0]}}"
+
+    with pytest.raises(InvalidJSON, match="holds more than"):
+        decode_object(body, DECODER)
+
+
+def test_a_long_picture_is_no_bomb() -> None:
+    body = b'{"messages":[{"role":"user","content":"' + b"A" * 12_000_000 + b'"}]}'
+
+    assert decode_object(body, DECODER).messages

@@ -293,7 +293,8 @@ class GatewayHandler(RequestHandler):
         error: GatewayError = (
             InternalError("The gateway failed.") if status_code >= 500 else InvalidRequest("The request is malformed.")
         )
-        Reply(self.request, 1, dict, keep_alive=lambda: False).error(error, error.status)
+        headers = {"X-Request-Id": self._services.new_id()}
+        Reply(self.request, 1, lambda: headers, keep_alive=lambda: False).error(error, error.status)
         self._finished = True
 
     def log_exception(self, *exc_info: Any) -> None:

@@ -7,6 +7,7 @@ Heads are written as bytes, and a token goes to the socket in one call: through 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
@@ -182,7 +183,12 @@ def _may_keep_alive(request: HTTPServerRequest) -> bool:
 def error_answer(error: GatewayError) -> bytes:
     """A whole answer for a request that no handler sees; the connection ends with it."""
     body = error_body(error.body())
-    fixed = {"Content-Type": JSON, "Content-Length": str(len(body)), "Connection": "close"}
+    fixed = {
+        "Content-Type": JSON,
+        "Content-Length": str(len(body)),
+        "X-Request-Id": secrets.token_hex(16),
+        "Connection": "close",
+    }
     lines = "".join([f"{name}: {value}\r\n" for name, value in {**fixed, **error_headers(error)}.items()])
     return f"HTTP/1.1 {error.status} {_REASONS[error.status]}\r\n{lines}Date: {_date()}\r\n\r\n".encode("latin-1") + body
 

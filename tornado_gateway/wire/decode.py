@@ -16,6 +16,11 @@ from tornado_gateway.errors import InvalidJSON, InvalidRequest
 
 T = TypeVar("T")
 
+MAX_CONTAINERS = 200_000
+"""Objects and arrays in one body, counted by their first characters wherever these stand, also in texts."""
+
+MAX_COMMAS = 2_000_000
+
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 _ERROR = re.compile(r"(?s)(?P<text>.*?)(?: - at `(?P<path>[^`]*)`)?$")
@@ -94,12 +99,25 @@ def _check_text(body: bytes) -> None:
         raise InvalidJSON("The body is empty; a JSON object is needed.")
     if body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\0" in body[:4]:
         raise InvalidJSON("The body must be JSON in UTF-8 without a byte order mark.")
+    if len(body) > MAX_CONTAINERS:
+        _check_parts(body)
     if body.isascii():
         return
     try:
         body.decode()
     except UnicodeDecodeError as error:
         raise InvalidJSON(f"The body is not UTF-8 (byte {error.start}).") from error
+
+
+def _check_parts(body: bytes) -> None:
+    """A decoder holds the interpreter until it is done, in whatever thread: 20 MB of `{},` would stop the event loop for a second.
+
+    Pictures and sounds are long and have no parts; texts of that length fit no model.
+    """
+    if body.count(b"{") + body.count(b"[") > MAX_CONTAINERS:
+        raise InvalidJSON(f"The body holds more than {MAX_CONTAINERS} objects and arrays.")
+    if body.count(b",") > MAX_COMMAS:
+        raise InvalidJSON(f"The body holds more than {MAX_COMMAS} commas.")
 
 
 def _fault(error: Exception) -> str:
