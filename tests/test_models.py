@@ -9,7 +9,7 @@ import pytest
 from tornado_gateway.context import Principal
 from tornado_gateway.errors import ModelNotFound, UpstreamUnavailable
 from tornado_gateway.models import Catalog
-from tornado_gateway.testing import DEFAULT_MODELS, FakeModel, FakeOllama
+from tornado_gateway.testing import DEFAULT_MODELS, FakeModel, FakeOllama, fail
 from tornado_gateway.upstream import Ollama, UpstreamOptions
 
 ANYONE = Principal("anyone")
@@ -138,6 +138,15 @@ async def test_what_a_model_can_do_is_asked_once_for_each_digest(fake: FakeOllam
         assert facts.capabilities is not None
         assert "thinking" in facts.capabilities
         assert len(fake.ledger.to("/api/show")) == 1
+
+
+async def test_a_model_that_cannot_be_shown_is_used_as_one_whose_powers_are_unknown(fake: FakeOllama) -> None:
+    fake.script(fail(500), path="/api/show", times=None)
+    async with catalog(fake) as models:
+        facts = await models.facts(await models.resolve("qwen3", ANYONE))
+
+        assert facts.name == "qwen3:latest"
+        assert facts.capabilities is None
 
 
 async def test_while_ollama_is_down_the_last_list_is_used(fake: FakeOllama) -> None:

@@ -83,7 +83,12 @@ class Catalog:
         """What a model can do, from `/api/show`; without capabilities when Ollama cannot say."""
         key = f"{model.name} {model.digest}"
         if key not in self._facts:
-            shown = await self._ollama.show(model.name)
+            try:
+                shown = await self._ollama.show(model.name)
+            except GatewayError as error:
+                # What it can do stays unknown: the call is sent as asked, and Ollama itself says what is wrong with it.
+                _log.warning("model_not_shown", model=model.name, code=error.code)
+                return ModelFacts(name=model.name, digest=model.digest, families=model.families)
             self._facts[key] = ModelFacts(
                 name=model.name,
                 digest=model.digest,
