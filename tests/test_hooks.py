@@ -10,7 +10,7 @@ import pytest
 from tornado_gateway.context import Context, Outcome
 from tornado_gateway.errors import AuthenticationFailed, AuthUnavailable, InvalidRequest, UpstreamUnavailable
 from tornado_gateway.hooks import ANONYMOUS, Hooks
-from tornado_gateway.hookspecs import Principal, Record, Release, ServerFacts, StartupRefused, hookimpl
+from tornado_gateway.hookspecs import GatewayHooks, Principal, Record, Release, ServerFacts, StartupRefused, hookimpl
 from tornado_gateway.wire.ollama import NativeCall
 
 CALL = NativeCall("/api/chat", "m:latest", "d", b"{}", stream=False)
@@ -223,3 +223,16 @@ async def test_cancelling_a_hook_is_not_a_failure_of_it() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_plugin_that_uses_what_is_about_to_go_is_told_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    specification: dict[str, Any] = GatewayHooks.admit.tornado_gateway_spec  # type: ignore[attr-defined]  # pluggy's mark
+    monkeypatch.setitem(specification, "warn_on_impl", DeprecationWarning("`admit` goes in 2.0; use `allow`."))
+
+    await Hooks([("old", Diary("old", []))]).startup(SERVER)
+
+    assert [(record.getMessage(), record.__dict__["facts"]) for record in caplog.records] == [
+        ("hook_deprecated", {"plugin": "old", "reason": "`admit` goes in 2.0; use `allow`."})
+    ]

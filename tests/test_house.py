@@ -60,12 +60,14 @@ ABOUT_THE_WHOLE = {"conformance", "installed", "faults", "third_party"}
 
 NO_MODULE = {
     "tests/cli/test_cli.py": "the package `cli` as a program",
+    "tests/test_contract.py": "the hooks, their pages, tests and users",
     "tests/test_docs.py": "the documentation",
     "tests/test_house.py": "the source as text",
     "tests/test_misbehaving_plugins.py": "the table of outcomes in the documentation",
     "tests/test_older_program.py": "what the program before got wrong",
     "tests/test_openai_client.py": "the official client against a gateway",
     "tests/test_openai_routes.py": "the addresses of a gateway",
+    "tests/test_typing.py": "the public API as type checkers see it",
     "tests/test_plugin_surface.py": "what plugins may do, through a gateway",
 }
 """Other tests without a module of the same name, and what they are about."""
@@ -90,7 +92,6 @@ NO_TEST_YET = (
     "tornado_gateway/handlers/probes.py",
     "tornado_gateway/handlers/reply.py",
     "tornado_gateway/handlers/services.py",
-    "tornado_gateway/hookspecs.py",
     "tornado_gateway/keepers.py",
     "tornado_gateway/lag.py",
     "tornado_gateway/listener.py",

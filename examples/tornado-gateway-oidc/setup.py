@@ -10,7 +10,7 @@ setup(
     long_description_content_type="text/markdown",
     license_expression="MIT",
     python_requires=">=3.11",
-    py_modules=["tornado_gateway_oidc", "tornado_gateway_redact_patterns"],
+    py_modules=["tornado_gateway_oidc", "tornado_gateway_oidc_keys"],
     install_requires=["joserfc>=1.0", "tornado-gateway"],
     extras_require={"test": ["pytest>=8"]},
     entry_points={"tornado_gateway": ["oidc = tornado_gateway_oidc:Oidc"]},

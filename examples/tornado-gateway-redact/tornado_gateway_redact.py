@@ -40,7 +40,9 @@ class Redact:
     async def transform(self, context: Context, call: NativeCall) -> Transform | None:
         if call.endpoint == "/api/embed" or not self._settings.kinds:
             return None
-        words = {kind: self._settings.replacement.replace("{kind}", kind) for kind in PATTERNS if kind in self._settings.kinds}
+        words: dict[str, str] = {
+            kind: self._settings.replacement.replace("{kind}", kind) for kind in PATTERNS if kind in self._settings.kinds
+        }
         return _Answer(words, chat=call.endpoint == "/api/chat")
 
 
