@@ -209,7 +209,7 @@ async def _replay(records: Sequence[Record]) -> AsyncIterator[Sequence[Record]]:
 
 
 def _note(context: Context, visit: _Visit, state: State) -> None:
-    visit.state = max(visit.state, state, key=_WORTH.index)
+    visit.state = state if visit.state == "hit" else max(visit.state, state, key=_WORTH.index)
     context.note_cache(visit.state)
     # One that shares a generation was not in the cache: RFC 9211 calls it a miss that was collapsed.
     context.add_header("X-Cache", "miss" if visit.state == "joined" else visit.state)

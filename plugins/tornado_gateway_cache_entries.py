@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from cachetools import Cache, TLRUCache
+from cachetools import Cache, LRUCache
 
 from tornado_gateway.hookspecs import NativeCall, Record, decode_records, encode_records
 
@@ -59,34 +59,39 @@ class Entries:
         self._clock = clock
         self._dropped = dropped
         self._bounds = bounds
-        self._map = _Map(bounds, clock)
+        self._map = _Map(bounds)
         self.evicted = 0
 
     def __len__(self) -> int:
+        self._map.expire(self._clock())
         return len(self._map)
 
     @property
     def size(self) -> int:
         """In bytes, what an entry costs besides its answer included."""
+        self._map.expire(self._clock())
         return int(self._map.currsize)
 
     def resize(self, bounds: Bounds) -> None:
         """Take new bounds and keep what fits in them."""
         kept = list(self._map.items())
         self._bounds = bounds
-        self._map = _Map(bounds, self._clock)
+        self._map = _Map(bounds)
         for key, entry in kept:
             self.put(key, entry)
 
     def get(self, key: bytes) -> tuple[Entry, float] | None:
         """The entry and its age in seconds."""
         entry: Entry | None = self._map.get(key)
-        return None if entry is None else (entry, max(0.0, self._clock() - entry.stored))
+        if entry is None:
+            return None
+        age = max(0.0, self._clock() - entry.stored)
+        return (entry, age) if age < self._bounds.seconds else None
 
     def encode(self, answer: Record) -> Entry | None:
         """An entry for an answer; None when it is larger than an entry may be."""
-        texts = answer.response, answer.thinking, answer.message.content if answer.message else ""
-        if sum(map(len, texts)) > self._bounds.entry_bytes:
+        size = len(answer.response) + len(answer.thinking) + (len(answer.message.content) if answer.message else 0)
+        if size > self._bounds.entry_bytes:
             return None  # found out without encoding megabytes on the loop
         data = encode_records([answer])
         return Entry(data, self._clock()) if len(data) <= self._bounds.entry_bytes else None
@@ -96,8 +101,9 @@ class Entries:
         if len(entry.data) + OVERHEAD > self._bounds.bytes or len(entry.data) > self._bounds.entry_bytes:
             self._report([key])
             return False
-        self._map[key] = entry
-        while self._map.count > self._bounds.entries:
+        self._map.expire(self._clock())
+        self._map.store(key, entry)
+        while len(self._map) > self._bounds.entries:
             self._map.popitem()
         self._report(self._map.take_gone())
         return True
@@ -108,32 +114,37 @@ class Entries:
             self._dropped(keys)
 
 
-class _Map(TLRUCache[bytes, Entry]):
-    """cachetools' map with a time for each entry, which remembers whom it let go."""
+class _Map(LRUCache[bytes, Entry]):
+    """cachetools' map, which remembers whom it let go.
 
-    def __init__(self, bounds: Bounds, clock: Callable[[], float]) -> None:
-        super().__init__(
-            bounds.bytes,
-            ttu=lambda key, entry, now: entry.stored + bounds.seconds,
-            timer=clock,
-            getsizeof=lambda entry: len(entry.data) + OVERHEAD,
-        )
+    Entries stand in it in the order in which they were stored, and all live equally long: the expired ones stand first.
+    `TLRUCache`, which lets each live as long as it likes, costs ten times as much for each entry.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        super().__init__(bounds.bytes, getsizeof=lambda entry: len(entry.data) + OVERHEAD)
+        self._seconds = bounds.seconds
         self._gone: list[bytes] = []
 
-    @property
-    def count(self) -> int:
-        """How many entries there are; `len` would look for expired ones first."""
-        return Cache.__len__(self)
+    def store(self, key: bytes, entry: Entry) -> None:
+        self.pop(key, None)  # it would keep the place of the older one
+        self[key] = entry
 
     def popitem(self) -> tuple[bytes, Entry]:
         key, entry = super().popitem()
         self._gone.append(key)
         return key, entry
 
-    def expire(self, time: float | None = None) -> list[tuple[bytes, Entry]]:
-        expired = list(super().expire(time))
-        self._gone.extend(key for key, _ in expired)
-        return expired
+    def expire(self, now: float) -> None:
+        """Let go what has lived long enough."""
+        expired = []
+        for key in self:
+            if now < Cache.__getitem__(self, key).stored + self._seconds:
+                break
+            expired.append(key)
+        for key in expired:
+            del self[key]
+        self._gone += expired
 
     def take_gone(self) -> list[bytes]:
         gone, self._gone = self._gone, []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any
 
 from tornado_gateway.hookspecs import Forward, Overloaded, Record
@@ -65,6 +65,8 @@ class Flights:
 class Flight:
     """One generation and what its readers have still to take."""
 
+    __slots__ = ("_first", "_flights", "_records", "_room", "_weight", "ended", "failure", "keep", "key", "readers", "task")
+
     def __init__(self, key: bytes, flights: Flights) -> None:
         self.key = key
         self.task: asyncio.Task[None] | None = None
@@ -92,11 +94,19 @@ class Flight:
 
     def end(self, task: asyncio.Task[None]) -> None:
         """The task's last word, also when it was cancelled before its first step: nobody waits on a dead generation."""
+        if self.ended:
+            return
         self.ended = True
         self._flights.forget(task)
         self._flights.close(self)
         self.failure = Overloaded("The generation was stopped.", retry_after=1) if task.cancelled() else task.exception()
         self._wake()
+
+    def is_over(self) -> bool:
+        """Whether it has ended. The task's callback comes a turn of the loop after its end: who looks before need not wait for it."""
+        if not self.ended and self.task is not None and self.task.done():
+            self.end(self.task)
+        return self.ended
 
     def take(self, position: int) -> Sequence[Record]:
         """Every record from `position` on."""
@@ -154,6 +164,8 @@ class Reader(AsyncGenerator[Sequence[Record], None]):
     An asynchronous generator to those who iterate it, but one that can be closed, and leaves, before its first step too.
     """
 
+    __slots__ = ("_flight", "_news", "position")
+
     def __init__(self, flight: Flight, *, keep: bool) -> None:
         self.position = 0
         self._flight = flight
@@ -175,7 +187,7 @@ class Reader(AsyncGenerator[Sequence[Record], None]):
                 self.position += len(batch)
                 flight.taken()
                 return batch
-            if flight.ended:
+            if flight.is_over():
                 flight.readers.discard(self)
                 if flight.failure is not None:
                     raise flight.failure
@@ -183,6 +195,9 @@ class Reader(AsyncGenerator[Sequence[Record], None]):
             self._news = asyncio.get_running_loop().create_future()
             await self._news
         raise StopAsyncIteration
+
+    def __anext__(self) -> Coroutine[Any, Any, Sequence[Record]]:
+        return self.asend()  # the base class would put a coroutine of its own around it
 
     async def athrow(self, kind: Any, value: Any = None, traceback: Any = None) -> Sequence[Record]:
         await self.aclose()
