@@ -107,14 +107,19 @@ class RateLimit:
     async def admit(self, context: Context) -> None:
         tenant = context.principal or _NOBODY
         visit = context.state[self] = _Visit(Party(tenant.name), max(1, context.prompt_tokens_estimate))
-        requests = self._request_wants(context, tenant)
-        wants = [*requests, *self._token_wants(context, tenant, visit.estimate)]
+        model = context.resolved_model or context.model or ""
+        limits = self._find(model, context.model or "")
+        requests = self._request_wants(tenant, model, limits)
+        tokens = self._token_wants(tenant, model, limits, visit.estimate)
+        wants = requests + tokens
         if not wants:
             return
         taken = await self._meters.take(wants)
         visit.holds = taken.holds
-        _write_headers(context, _REQUESTS, taken.readings[: len(requests)])
-        _write_headers(context, _TOKENS, taken.readings[len(requests) :])
+        if requests:
+            _write_headers(context, _REQUESTS, taken.readings[: len(requests)])
+        if tokens:
+            _write_headers(context, _TOKENS, taken.readings[len(requests) :])
         if (refused := taken.refused) is not None:
             raise _refusal(context, wants[refused], taken, taken.readings[refused])
 
@@ -143,22 +148,20 @@ class RateLimit:
         if visit is not None and visit.holds:
             await self._meters.settle(visit.holds, _used(outcome, visit.estimate))
 
-    def _request_wants(self, context: Context, tenant: Principal) -> list[Want]:
+    def _request_wants(self, tenant: Principal, model: str, limits: Limits | None) -> list[Want]:
         settings = self._settings
         wants = []
         if rate := _rate(tenant.requests_per_minute, settings.requests_per_minute, settings.burst):
             wants.append(Want(("requests", tenant.name), rate))
-        model, limits = self._model_limits(context)
         if limits and (rate := _rate(None, limits.requests_per_minute, limits.burst)):
             wants.append(Want(("requests", tenant.name, model), rate))
         return wants
 
-    def _token_wants(self, context: Context, tenant: Principal, estimate: int) -> list[Want]:
+    def _token_wants(self, tenant: Principal, model: str, limits: Limits | None, estimate: int) -> list[Want]:
         settings = self._settings
         wants = []
         if rate := _rate(tenant.tokens_per_minute, settings.tokens_per_minute, settings.token_burst):
             wants.append(Want(("tokens", tenant.name), rate, estimate, reserve=True))
-        model, limits = self._model_limits(context)
         if limits and (rate := _rate(None, limits.tokens_per_minute, limits.token_burst)):
             wants.append(Want(("tokens", tenant.name, model), rate, estimate, reserve=True))
         return wants
@@ -180,11 +183,6 @@ class RateLimit:
         if settings.max_concurrent_total is not None:
             most = settings.max_concurrent_total
             yield Gate(("all",), most, f"All callers together may have {_count(most, 'call')} at work at once")
-
-    def _model_limits(self, context: Context) -> tuple[str, Limits | None]:
-        asked = context.model or ""
-        model = context.resolved_model or asked
-        return model, self._find(model, asked)
 
     def _find(self, *names: str) -> Limits | None:
         """The limits of a model: those of the first pattern that matches one of its names."""
@@ -217,12 +215,11 @@ def _used(outcome: Outcome, estimate: int) -> int:
 
 
 def _write_headers(context: Context, names: Sequence[str], readings: Sequence[Reading]) -> None:
-    if not readings:
-        return
     tightest = readings[0] if len(readings) == 1 else min(readings, key=lambda reading: reading.remaining)
-    values = str(tightest.limit), str(tightest.remaining), go_duration(tightest.reset)
-    for name, value in zip(names, values, strict=True):
-        context.add_header(name, value)
+    limit, remaining, reset = names
+    context.add_header(limit, str(tightest.limit))
+    context.add_header(remaining, str(tightest.remaining))
+    context.add_header(reset, go_duration(tightest.reset))
 
 
 def _refusal(context: Context, want: Want, taken: Taken, reading: Reading) -> RateLimitExceeded:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 Key = tuple[str, ...]
@@ -73,8 +72,9 @@ class Taken(NamedTuple):
     @property
     def refused(self) -> int | None:
         """The index of the want that refuses, the one with the longest wait where several do; None when all were taken."""
-        longest = max(self.readings, key=_wait)
-        return self.readings.index(longest) if longest.wait else None
+        waits = [reading.wait for reading in self.readings]
+        longest = max(waits)
+        return waits.index(longest) if longest else None
 
 
 class Meters(Protocol):
@@ -132,8 +132,11 @@ class MemoryMeters:
     def _find(self, wants: Sequence[Want], now: int) -> list[_Meter] | None:
         """The meter of each want, new ones made; None when there is no room for them."""
         known = self._meters
-        new = {want.key for want in wants if want.key not in known}
-        if new and not self._make_room(len(new), now):
+        try:
+            return [known[want.key] for want in wants]
+        except KeyError:  # hardly ever: a caller's first request
+            new = {want.key for want in wants} - known.keys()
+        if not self._make_room(len(new), now):
             return None
         return [known.get(want.key) or known.setdefault(want.key, _Meter(now)) for want in wants]
 
@@ -211,9 +214,6 @@ class _Meter:
     def reading(self, rate: Rate, wait: float) -> Reading:
         level = self._level
         return Reading(rate.burst, max(0, rate.burst * MINUTE - level) // MINUTE, _seconds(level, rate), wait)
-
-
-_wait = attrgetter("wait")
 
 
 def _seconds(parts: int, rate: Rate) -> float:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -122,7 +123,7 @@ class Context:
 
         Raises ValueError when the name or the value cannot stand in a header.
         """
-        if not _HEADER_NAME.fullmatch(name) or not value.isprintable() or not value.isascii():
+        if not _is_header_name(name) or not value.isprintable() or not value.isascii():
             raise ValueError(f"{name!r} is not a header that can be sent")
         self.response_headers[name] = value
 
@@ -135,3 +136,8 @@ def learn(context: Context, **facts: Any) -> None:
     """Add facts to a context. For the core: a plugin that calls it breaks the other plugins' trust."""
     for name, value in facts.items():
         object.__setattr__(context, name, value)
+
+
+@lru_cache(maxsize=128)  # plugins name the same few headers for every request
+def _is_header_name(name: str) -> bool:
+    return _HEADER_NAME.fullmatch(name) is not None
