@@ -43,6 +43,9 @@ class Program:
     out: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    slack: float = 1.0
+    """What is added to limits in seconds: as long as the start took, which tells how busy the machine is."""
 
     @property
     def pid(self) -> int:
@@ -240,6 +243,7 @@ async def serves(running: Program) -> None:
         return int(found[1]) if found else 0
 
     running.port = await until(port)
+    running.slack = time.monotonic() - running.began
 
 
 async def _read(stream: asyncio.StreamReader, lines: list[str]) -> None:

@@ -20,7 +20,7 @@ from tornado_gateway.keepers import Keepers
 from tornado_gateway.log import get_logger
 from tornado_gateway.worker import VARIABLE
 
-_LAST_SECONDS = 0.5
+_LAST_SECONDS = 3.0
 """For a process whose channel has closed to end by itself."""
 _NOT_FOR_WORKERS = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"})
 """systemd speaks with the parent only."""

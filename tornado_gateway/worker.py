@@ -58,7 +58,8 @@ class Worker:
 
         def orphaned() -> None:
             self._fail_calls()
-            signals.stop_at_once()
+            if self._channel is not None:  # else it is we who closed it
+                signals.stop_at_once()
 
         loop = asyncio.get_running_loop()
         _, self._channel = await loop.create_unix_connection(lambda: Channel(self._receive, orphaned), sock=self._line)
@@ -67,8 +68,8 @@ class Worker:
             yield
         finally:
             beating.cancel()
-            orphaned_by_us, self._channel = self._channel, None
-            orphaned_by_us.close()
+            channel, self._channel = self._channel, None
+            channel.close()
 
     def tell_ready(self) -> None:
         self._send(["ready"])
@@ -100,7 +101,8 @@ class Worker:
             raise SharedUnavailable(f"The parent process did not answer within {seconds:g} s.") from error
         finally:
             del self._calls[number]
-            if not answered and not future.done():
+            # A call that is cancelled takes its future with it; one that has its answer has nothing to cancel any more.
+            if not answered and (future.cancelled() or not future.done()):
                 self._send(["cancel", number])
 
     def tell(self, plugin: str, method: str, args: tuple[Any, ...]) -> bool:

@@ -1,0 +1,56 @@
+import asyncio
+import signal
+import sys
+
+from processes import until
+
+from tornado_gateway.child import Child
+from tornado_gateway.keepers import Keepers
+
+SAYS_READY = """
+import json, os, socket, struct, time
+facts = json.loads(os.environ["TORNADO_GATEWAY_WORKER"])
+line = socket.socket(fileno=facts["line"])
+for word in (b"\\x91\\xa5ready", b"\\x92\\xa8announce\\xa5hello", b"\\x91\\xa4what"):
+    line.sendall(struct.pack("!I", len(word)) + word)
+assert "NOTIFY_SOCKET" not in os.environ
+time.sleep(60)
+"""
+
+
+def child(code: str, said: list[str]) -> Child:
+    return Child(0, 2, [], [sys.executable, "-c", code], 5, Keepers({}), said.append)
+
+
+async def test_a_child_is_ready_when_it_says_so_and_ended_when_it_is_killed() -> None:
+    said: list[str] = []
+    started = child(SAYS_READY, said)
+    await asyncio.wait_for(started.ready.wait(), 30)
+    await until(lambda: said)
+
+    started.kill()
+    await asyncio.wait_for(started.ended, 30)
+
+    assert started.out_of_service.is_set()
+    assert started.code == -signal.SIGKILL
+    assert said == ["hello"]
+    started.signal(signal.SIGTERM)  # to nobody: no error
+
+
+async def test_a_child_that_ends_by_itself_has_its_exit_code() -> None:
+    started = child("raise SystemExit(3)", [])
+
+    await asyncio.wait_for(started.ended, 30)
+
+    assert started.code == 3
+    assert not started.ready.is_set()
+
+
+async def test_a_child_that_closes_its_line_and_lives_on_is_ended() -> None:
+    started = child(
+        "import os, json, time; os.close(json.loads(os.environ['TORNADO_GATEWAY_WORKER'])['line']); time.sleep(60)", []
+    )
+
+    await asyncio.wait_for(started.ended, 30)
+
+    assert started.code == -signal.SIGKILL

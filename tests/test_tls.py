@@ -1,0 +1,80 @@
+import asyncio
+import signal
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trustme
+from processes import AUTH, LOG, program, until
+
+from tornado_gateway.config import Settings
+from tornado_gateway.hookspecs import StartupRefused
+from tornado_gateway.testing import FakeOllama
+from tornado_gateway.tls import tls_context
+
+FILES = {"certificate": "server.pem", "key": "server.key"}
+
+
+@pytest.fixture
+async def ollama() -> AsyncIterator[FakeOllama]:
+    async with FakeOllama() as fake:
+        yield fake
+
+
+def issue(authority: trustme.CA, folder: Path) -> None:
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    (folder / "server.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    (folder / "server.key").write_bytes(issued.private_key_pem.bytes())
+
+
+async def shown(port: int, authority: trustme.CA) -> bytes:
+    """The certificate that a client is shown, who trusts the authority."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.transport.abort()
+    return certificate
+
+
+def settings(folder: Path) -> Settings:
+    files = {name: str(folder / file) for name, file in FILES.items()}
+    return Settings.model_validate({"server": {"tls": files}})
+
+
+def test_without_files_there_is_no_tls() -> None:
+    assert tls_context(Settings()) is None
+
+
+def test_files_that_are_missing_or_do_not_fit_refuse_the_start(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issue(authority, tmp_path)
+    assert isinstance(tls_context(settings(tmp_path)), ssl.SSLContext)
+
+    (tmp_path / "server.key").write_bytes(authority.issue_cert("localhost").private_key_pem.bytes())
+    with pytest.raises(StartupRefused, match=r"server\.tls"):
+        tls_context(settings(tmp_path))
+    (tmp_path / "server.key").unlink()
+    with pytest.raises(StartupRefused, match=r"server\.tls"):
+        tls_context(settings(tmp_path))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_certificate_is_read_again_on_sighup_and_one_that_does_not_fit_is_not_used(
+    ollama: FakeOllama, tmp_path: Path, workers: int
+) -> None:
+    authority = trustme.CA()
+    issue(authority, tmp_path)
+    async with program(tmp_path, ollama.url, workers=workers, plugins=[LOG, AUTH], server={"tls": FILES}) as running:
+        first = await shown(running.port, authority)
+        (tmp_path / "server.key").write_bytes(authority.issue_cert("localhost").private_key_pem.bytes())
+        running.signal(signal.SIGHUP)
+        await until(lambda: running.events("reload_refused"))
+        assert await shown(running.port, authority) == first
+
+        issue(authority, tmp_path)
+        running.signal(signal.SIGHUP)
+        await until(lambda: len(running.events("reloaded")) == workers)
+
+        assert await shown(running.port, authority) != first

@@ -1,0 +1,143 @@
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tornado_gateway.channel import Channel
+from tornado_gateway.hookspecs import Keeper, SharedUnavailable
+from tornado_gateway.keepers import Keepers
+from tornado_gateway.signals import Signals
+from tornado_gateway.worker import VARIABLE, Worker
+
+
+class Places(Keeper):
+    """One place, given to one call at a time."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.told: list[Any] = []
+
+    async def enter(self, life: int) -> str:
+        await self.lock.acquire()
+        return "in"
+
+    def leave(self, life: int) -> None:
+        self.lock.release()
+
+    def tell(self, life: int, word: str) -> None:
+        self.told.append(word)
+
+    def fail(self, life: int) -> None:
+        raise ValueError
+
+
+class Parent:
+    """The other end, with a real desk and what else the worker says."""
+
+    def __init__(self, keeper: Keeper, line: socket.socket) -> None:
+        self.line = line
+        self.said: asyncio.Queue[list[Any]] = asyncio.Queue()
+        self.channel = Channel(self._receive, lambda: None)
+        self.desk = Keepers({"mine": keeper}).desk(1, self.channel.send)
+
+    def _receive(self, message: list[Any]) -> None:
+        if message[0] in ("call", "tell", "cancel"):
+            getattr(self.desk, message[0])(*message[1:])
+        else:
+            self.said.put_nowait(message)
+
+
+@asynccontextmanager
+async def attached(keeper: Keeper) -> AsyncIterator[tuple[Worker, Parent, Signals]]:
+    ours, theirs = socket.socketpair()
+    parent, signals = Parent(keeper, theirs), Signals()
+    worker = Worker(0, 2, [], ours, speaks=True)
+    await asyncio.get_running_loop().create_unix_connection(lambda: parent.channel, sock=theirs)
+    try:
+        async with worker.attached(signals):
+            yield worker, parent, signals
+    finally:
+        signals.stay()
+        parent.channel.close()
+
+
+async def test_its_heart_beats_and_it_says_when_it_is_ready_and_leaving() -> None:
+    async with attached(Keeper()) as (worker, parent, _):
+        worker.tell_ready()
+        worker.announce("a line")
+        worker.tell_leaving()
+
+        said = [await parent.said.get() for _ in range(4)]
+
+    assert sorted(said) == [["announce", "a line"], ["beat"], ["leaving"], ["ready"]]
+
+
+async def test_a_plugin_calls_and_tells_its_keeper() -> None:
+    keeper = Places()
+    async with attached(keeper) as (worker, _, _):
+        shared = worker.shared("mine")
+
+        assert shared.tell("tell", "first")
+        assert await shared.call("enter") == "in"
+
+        assert keeper.told == ["first"]
+
+
+async def test_what_fails_there_or_comes_too_late_is_unavailable_here() -> None:
+    async with attached(Places()) as (worker, _, _):
+        shared = worker.shared("mine")
+        await shared.call("enter")
+
+        with pytest.raises(SharedUnavailable):
+            await shared.call("fail")
+        with pytest.raises(SharedUnavailable):
+            await shared.call("enter", seconds=0.02)
+
+
+@pytest.mark.parametrize("patience", [0.02, None])
+async def test_a_call_that_is_given_up_is_given_up_there_too(patience: float | None) -> None:
+    """C45: otherwise the place would go to somebody who is not there any more."""
+    keeper = Places()
+    async with attached(keeper) as (worker, _, _):
+        shared = worker.shared("mine")
+        await shared.call("enter")
+        call = asyncio.ensure_future(shared.call("enter", seconds=patience))
+        await asyncio.sleep(0.05)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+        shared.tell("leave")
+
+        assert await shared.call("enter", seconds=5) == "in"
+
+
+async def test_without_its_parent_it_stops_at_once() -> None:
+    async with attached(Places()) as (worker, parent, signals):
+        await worker.shared("mine").call("enter")
+        waiting = asyncio.ensure_future(worker.shared("mine").call("enter", seconds=None))
+        await asyncio.sleep(0)
+
+        parent.channel.close()
+
+        await asyncio.wait_for(signals.at_once.wait(), 5)
+        with pytest.raises(SharedUnavailable):
+            await waiting
+
+
+def test_a_process_that_nobody_made_a_worker_is_none() -> None:
+    assert VARIABLE not in os.environ
+    assert Worker.from_environment() is None
+
+
+def test_a_worker_whose_parent_is_gone_already_ends() -> None:
+    code = "from tornado_gateway.worker import die_with_parent; die_with_parent(1); print('still here')"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False)
+
+    assert (done.returncode, done.stdout) == (0, b"")
