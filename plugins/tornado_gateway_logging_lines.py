@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -99,9 +100,14 @@ def _serialised(line: Any, **_: Any) -> str:
 _as_json = JSONRenderer(serializer=_serialised)
 
 
+@lru_cache(maxsize=8)  # a second has many lines
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
+
+
 def json_line(line: Line) -> str:
-    moment = datetime.fromtimestamp(line["time"], UTC).isoformat(timespec="milliseconds")
-    rendered = _as_json(None, "", {**line, "time": f"{moment.removesuffix('+00:00')}Z"})
+    second, microseconds = divmod(round(line["time"] * 1e6), 1_000_000)
+    rendered = _as_json(None, "", {**line, "time": f"{_second(second)}.{microseconds // 1000:03}Z"})
     return rendered if isinstance(rendered, str) else rendered.decode()
 
 
@@ -110,23 +116,39 @@ def human_lines(colours: bool) -> Callable[[Line], str]:
     events = ConsoleRenderer(colors=colours, sort_keys=False, timestamp_key="time")
 
     def render(line: Line) -> str:
-        line = {name: _printable(value) for name, value in line.items() if value is not None}
-        line["time"] = time.strftime("%H:%M:%S", time.localtime(line["time"]))
+        line = {name: value for name, value in line.items() if value is not None}
+        line["time"] = _time_of_day(int(line["time"]))
         if line["event"] == "request":
             return _human_request(line, colours)
-        return events(None, "", {**line, "level": line["level"].lower()})
+        return events(None, "", {**_all_printable(line), "level": line["level"].lower()})
 
     return render
 
 
 def _human_request(line: Line, colours: bool) -> str:
     """What happened first, then the rest as `name=value`. ConsoleRenderer would cost twenty times as much."""
+    happened, rest = _words(line)
+    if not (happened.isprintable() and rest.isprintable()):
+        happened, rest = _words(_all_printable(line))
     level = f"{line['level']:<7}"
     if colours:
         level = f"{_COLOURS.get(line['level'], '')}{level}{_RESET}"
-    head = f"{line['time']} {level} {line['method']} {line['path']} {line['status']} {line['ended']} {line['duration_ms']} ms"
-    rest = " ".join(f"{name}={value}" for name, value in line.items() if name not in _SAID_FIRST)
+    head = f"{line['time']} {level} {happened}"
     return f"{head}  {_DIM}{rest}{_RESET}" if colours else f"{head}  {rest}"
+
+
+def _words(line: Line) -> tuple[str, str]:
+    happened = f"{line['method']} {line['path']} {line['status']} {line['ended']} {line['duration_ms']} ms"
+    return happened, " ".join([f"{name}={value}" for name, value in line.items() if name not in _SAID_FIRST])
+
+
+@lru_cache(maxsize=8)
+def _time_of_day(second: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(second))
+
+
+def _all_printable(line: Line) -> Line:
+    return {name: _printable(value) for name, value in line.items()}
 
 
 def _printable(value: Any) -> Any:

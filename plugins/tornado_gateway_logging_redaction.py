@@ -29,7 +29,7 @@ _SECRET = re.compile(
 )
 
 
-_HINT = re.compile(r"[-_ .:?&]")
+_HINT = re.compile(r"[-_ @?&yY]")
 """Each of these patterns needs one of these characters. Most of what a line says has none, and then the long search is saved."""
 
 
