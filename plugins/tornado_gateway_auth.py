@@ -138,15 +138,19 @@ def presented_key(headers: Mapping[str, str]) -> str | None:
 
     A header that came twice is joined by commas on its way here, so it is a key that nobody has.
     """
-    values = (_bearer(headers.get("authorization", "")), headers.get("api-key", ""), headers.get("x-api-key", ""))
-    # Only what a header's value may be surrounded by: in UTF-8, other "white space" is part of a letter.
-    found = {value.strip(" \t") for value in values} - {""}
-    return found.pop() if len(found) == 1 else None
+    key = _bearer(headers.get("authorization", ""))
+    for name in ("api-key", "x-api-key"):
+        # Only what a header's value may be surrounded by: in UTF-8, other "white space" is part of a letter.
+        other = headers[name].strip(" \t") if name in headers else ""
+        if other and key and other != key:
+            return None
+        key = key or other
+    return key or None
 
 
 def _bearer(value: str) -> str:
     scheme, _, key = value.strip(" \t").partition(" ")
-    return key if scheme.lower() == "bearer" else ""
+    return key.strip(" \t") if scheme.lower() == "bearer" else ""
 
 
 def _warn(event: str, **facts: Any) -> None:
