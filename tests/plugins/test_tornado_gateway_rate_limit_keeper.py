@@ -1,0 +1,138 @@
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+import pytest
+
+from tornado_gateway_rate_limit_keeper import LimitKeeper, SharedLine, SharedMeters
+from tornado_gateway_rate_limit_line import Gate, Party, Patience, Refused
+from tornado_gateway_rate_limit_meters import Hold, Rate, Want
+
+GATE = Gate(("all",), 1, "One at once")
+PATIENT = Patience(4, 4, 5.0)
+IMPATIENT = Patience(4, 4, 0.01)
+REQUEST = Want(("requests", "a"), Rate(60, 2))
+TOKENS = Want(("tokens", "a"), Rate(60, 100), 60, reserve=True)
+
+
+class Wire:
+    """A worker's line to a keeper, over the same bytes, without the processes."""
+
+    worker = 0
+
+    def __init__(self, keeper: LimitKeeper, life: int = 1) -> None:
+        self._keeper = keeper
+        self._life = life
+
+    async def call(self, method: str, *args: Any, seconds: float | None = 5.0) -> Any:
+        given = getattr(self._keeper, method)(self._life, *_sent(args))
+        return _sent(await given if asyncio.iscoroutine(given) else given)
+
+    def tell(self, method: str, *args: Any) -> bool:
+        getattr(self._keeper, method)(self._life, *_sent(args))
+        return True
+
+
+def _sent(value: Any) -> Any:
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(value))
+
+
+def keeper() -> LimitKeeper:
+    return LimitKeeper(100, clock=lambda: 0)
+
+
+async def test_c46_two_workers_share_one_allowance() -> None:
+    shared = keeper()
+    one, other = SharedMeters(Wire(shared, 1)), SharedMeters(Wire(shared, 2))
+
+    taken = [await meters.take([REQUEST]) for meters in (one, other, one)]
+
+    assert [answer.refused for answer in taken] == [None, None, 0]
+    assert [answer.readings[0].remaining for answer in taken] == [1, 0, 0]
+
+
+async def test_what_was_reserved_is_settled_with_what_was_used() -> None:
+    meters = SharedMeters(Wire(keeper()))
+    taken = await meters.take([TOKENS])
+
+    await meters.settle(taken.holds, 10)
+    await meters.settle(taken.holds, 10)  # once for each hold, however often it is said
+
+    assert (await meters.take([TOKENS])).readings[0].remaining == 100 - 10 - 60
+    assert isinstance(taken.holds[0], Hold)
+
+
+async def test_what_a_dead_worker_had_reserved_counts_as_used() -> None:
+    shared = keeper()
+    await SharedMeters(Wire(shared, 1)).take([TOKENS])
+
+    await shared.gone(1)
+
+    assert (await SharedMeters(Wire(shared, 2)).take([TOKENS])).refused == 0
+
+
+async def test_c45_two_workers_share_the_places_and_those_of_a_dead_one_are_given_back() -> None:
+    shared = keeper()
+    one, other = SharedLine(Wire(shared, 1)), SharedLine(Wire(shared, 2))
+    await one.enter(Party("a"), [GATE], PATIENT)
+    with pytest.raises(Refused) as refused:
+        await other.enter(Party("b"), [GATE], IMPATIENT)
+    waiting = asyncio.ensure_future(other.enter(Party("b"), [GATE], PATIENT))
+    await asyncio.sleep(0)
+
+    await shared.gone(1)
+
+    release = await asyncio.wait_for(waiting, 5)
+    release()
+    assert refused.value.waited
+    assert refused.value.gate == GATE
+
+
+async def test_a_place_is_given_back_once() -> None:
+    shared = keeper()
+    line = SharedLine(Wire(shared))
+    release = await line.enter(Party("a"), [GATE], PATIENT)
+
+    release()
+    release()
+
+    again = await line.enter(Party("a"), [GATE], PATIENT)
+    with pytest.raises(Refused):
+        await line.enter(Party("a"), [GATE], IMPATIENT)
+    again()
+
+
+async def test_c45_a_wait_that_is_cancelled_leaves_no_trace() -> None:
+    line = SharedLine(Wire(keeper()))
+    release = await line.enter(Party("a"), [GATE], PATIENT)
+    for _ in range(5):
+        waiting = asyncio.ensure_future(line.enter(Party("b"), [GATE], PATIENT))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    release()
+
+    assert callable(await line.enter(Party("c"), [GATE], IMPATIENT))
+
+
+async def test_calls_of_one_request_that_has_begun_are_not_refused_half_way() -> None:
+    line, party = SharedLine(Wire(keeper())), Party("a")
+    first = await line.enter(party, [GATE], IMPATIENT)
+    second = asyncio.ensure_future(line.enter(party, [GATE], IMPATIENT))
+    await asyncio.sleep(0.05)
+
+    assert party.begun
+    assert not second.done()
+    first()
+    (await second)()
+
+
+def test_values_survive_the_wire() -> None:
+    values: Sequence[Any] = [REQUEST, asdict(GATE), asdict(PATIENT)]
+
+    assert msgspec.convert(_sent(values[0]), Want) == REQUEST
+    assert msgspec.convert(_sent(GATE), Gate) == GATE
+    assert msgspec.convert(_sent(PATIENT), Patience) == PATIENT
