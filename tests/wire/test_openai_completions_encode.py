@@ -183,7 +183,7 @@ def test_streamed_logprobs_continue_their_offsets_behind_the_echo() -> None:
 
     logprobs = [chunk["choices"][0]["logprobs"] for chunk in chunks]
     assert [each and each["text_offset"] for each in logprobs] == [None, [3], [5], None]
-    assert logprobs[1]["top_logprobs"] is None
+    assert logprobs[1]["top_logprobs"] == [{"Hi": -1.0}]
 
 
 def test_logprobs_that_nobody_asked_for_are_not_shown() -> None:

@@ -112,7 +112,7 @@ class WholeEncoder:
         return {
             "text": echoed + "".join(run.texts),
             "index": index,
-            "logprobs": None if asked is None else Offsets(len(echoed)).written(run.logprobs, asked),
+            "logprobs": None if asked is None else Offsets(len(echoed)).written(run.logprobs),
             "finish_reason": run.finish,
         }
 
@@ -191,7 +191,7 @@ class _StreamedChoice:
             out.append(self._chunk(record.response, entries, finish_reason(record) if record.done else None))
 
     def _chunk(self, text: str, entries: Sequence[Logprob] = (), finish: FinishReason | None = None) -> bytes:
-        logprobs = self._offsets.written(entries, self._asked) if entries and self._asked is not None else None
+        logprobs = self._offsets.written(entries) if entries and self._asked is not None else None
         return b"".join(
             (
                 self.before_text,

@@ -14,8 +14,8 @@ class Offsets:
     def __init__(self, start: int = 0) -> None:
         self._next = start
 
-    def written(self, entries: Iterable[Logprob], alternatives: int) -> dict[str, Any]:
-        """`alternatives` is how many of each token's were asked for; with 0 there are none to name.
+    def written(self, entries: Iterable[Logprob]) -> dict[str, Any]:
+        """Where no alternatives were asked for, each token is its own only one: OpenAI's schema has no null there.
 
         The token that ends an answer has no text, and is left out.
         """
@@ -23,7 +23,7 @@ class Offsets:
         return {
             "tokens": [entry.token for entry in shown],
             "token_logprobs": [entry.logprob for entry in shown],
-            "top_logprobs": [_alternatives(entry) for entry in shown] if alternatives else None,
+            "top_logprobs": [_alternatives(entry) for entry in shown],
             "text_offset": [self._place(entry) for entry in shown],
         }
 
