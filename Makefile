@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format docs run fake-ollama lock bench clean
+.PHONY: help install demo test check format docs run fake-ollama lock conformance bench clean
 
 help:  ## Show this
 	@echo "make TARGET, where TARGET is one of"; echo
@@ -77,6 +77,9 @@ else
 	@$(BIN)/pip install --quiet pip-tools
 	@$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-find-links --no-emit-index-url --extra speed -o requirements.lock setup.py
 endif
+
+conformance: $(STAMP)  ## Drive OpenAI's own OpenAPI document against the gateway; takes minutes, fetches it from PyPI once
+	@PYTHONPATH=.:tests $(BIN)/python -m conformance.openapi
 
 bench: $(STAMP)  ## Measure CPU time per request and per token
 	@$(BIN)/python -m bench

@@ -72,7 +72,7 @@ def test_a_folded_stream_is_the_whole_answer(
 
     assert comparable(folded) == comparable(whole)
     assert whole.choices[0].message.content == ("".join(answer.pieces or ()) or (None if answer.tool_calls else ""))
-    calls = [call["function"] for call in whole.to_dict()["choices"][0]["message"].get("tool_calls") or ()]  # type: ignore[index]
+    calls = [call["function"] for call in whole.to_dict()["choices"][0]["message"].get("tool_calls") or ()]
     assert [(call["name"], json.loads(call["arguments"])) for call in calls] == [
         (call["name"], call["arguments"]) for call in answer.tool_calls or ()
     ]
