@@ -1,6 +1,7 @@
 """P55 to P60, P63, C12, C13, C35 to C38: bytes that are no good request, and good ones in pieces."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 
@@ -174,6 +175,24 @@ async def test_c35_a_strangers_body_is_not_read(served: Served) -> None:
     answer = await served.raw(post(b"Content-Length: 100000000\r\n", b"{" * 1000, key="wrong"))
 
     assert status(answer) == 401
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 100000000\r\n", b"Transfer-Encoding: chunked\r\n"])
+async def test_c35_a_stranger_who_goes_on_sending_is_cut_off_early(served: Served, framing: bytes) -> None:
+    """64 KB are read; the rest of what could be sent lies in the kernel's buffers on both sides."""
+    reader, writer = await served.connect()
+    writer.write(post(framing, b"", key="wrong"))
+    await reader.readuntil(b"\r\n\r\n")
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(5):
+            while sent < 40_000_000:
+                writer.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+                await writer.drain()
+                sent += 65536
+
+    assert sent < 20_000_000
+    writer.transport.abort()
 
 
 async def test_c36_a_413_can_be_read_while_the_body_still_comes(served: Served) -> None:
