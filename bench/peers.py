@@ -165,7 +165,7 @@ PLAIN = Peer("plain", "this gateway, no plugins", gateway(NO_PLUGINS), lambda: N
 SHIPPED = Peer("shipped", "this gateway, four plugins", gateway(ALL_PLUGINS), installed_megabytes)
 WORKERS = Peer("workers", "this gateway, four plugins, 2 workers", gateway(ALL_PLUGINS, workers=2), lambda: None)
 EMPTY = Peer("empty", "empty Tornado handler", _empty_handler, lambda: None, streams=False)
-NGINX = Peer("nginx", "nginx, forwarding", _nginx, lambda: package_megabytes("nginx-light", "nginx-common"))
+NGINX = Peer("nginx", "nginx, forwarding", _nginx, lambda: package_megabytes("nginx", "nginx-common"))
 FERRO = Peer("ferrogw", "ferrogw 1.5.10 (Go)", _ferrogw, lambda: added_megabytes(CACHE / "ferrogw"))
 LITE = Peer(
     "litellm", "LiteLLM 1.106.2", _litellm, lambda: added_megabytes(CACHE / "litellm"), start_seconds=120, slow=True
