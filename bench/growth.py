@@ -162,7 +162,9 @@ def _sizes(name: str, key: str, sizes: Sequence[int], peers: Sequence[Running], 
 def _workers(one: Running, two: Running, seconds: Seconds, samples: Samples) -> report.Grid:
     grid = report.Grid("Workers", ["", "requests/s, 32 connections"])
     for running in (one, two):
-        found = load.whole(running.address, seconds.requests, connections=32).found
+        measured = load.whole(running.address, seconds.requests, connections=32)
+        samples.check(running, "requests", measured)
+        found = measured.found
         samples.add(running.peer.name, "requests_s", found["requests"] / found["seconds"])
         grid.rows.append([running.peer.title, report.number(found["requests"] / found["seconds"])])
     samples.note("Workers: upstream and load need a core of their own, so two cores cannot show twice the throughput.")
