@@ -7,12 +7,13 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from faults.deep import DEEP
 from faults.oracles import AUTH, KEY, Served, chat_request, serving, until
 
-from tornado_gateway.testing import Behaviour, FakeOllama, hang
+from tornado_gateway.testing import Behaviour, FakeOllama, Ledger, RequestEntry, hang
 
 BODY = {"model": "llama3.2", "messages": [{"role": "user", "content": "Hello"}]}
 SLOW = Behaviour(tokens=10_000, tokens_per_second=50)
@@ -103,16 +104,24 @@ async def test_c25_c26_leaving_is_seen_within_100_ms() -> None:
         for number in range(1000 if DEEP else 40):
             ollama.next(chance.choice([hang(), SLOW]))
             client = asking(served, stream=chance.random() < 0.7)
-            await ollama.ledger.wait_for(lambda ledger, seen=number: len(ledger.inference) > seen)
+            await ollama.ledger.wait_for(partial(_asked_more_than, number))
             way, left = chance.choice(WAYS), time.monotonic()
 
             way(client)
             entry = ollama.ledger.inference[-1]
-            await ollama.ledger.wait_for(lambda _, entry=entry: entry.left_at is not None, timeout=2)
+            await ollama.ledger.wait_for(partial(_left, entry), timeout=2)
 
             lags.append((entry.left_at or 0) - left)
             client.close()
     assert sorted(lags)[int(len(lags) * (0.99 if DEEP else 0.5))] < 0.1
+
+
+def _asked_more_than(number: int, ledger: Ledger) -> bool:
+    return len(ledger.inference) > number
+
+
+def _left(entry: RequestEntry, _: Ledger) -> bool:
+    return entry.left_at is not None
 
 
 @pytest.mark.parametrize("way", WAYS)
