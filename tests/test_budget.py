@@ -105,3 +105,29 @@ def _busy(seconds: float) -> None:
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         pass
+
+
+@pytest.mark.parametrize("waits", [0, 1])
+async def test_a_plugin_cannot_end_the_process(waits: int) -> None:
+    async def exits() -> None:
+        for _ in range(waits):
+            await asyncio.sleep(0)
+        raise SystemExit(3)
+
+    with pytest.raises(RuntimeError, match="end the process"):
+        await within(1, exits(), meter())
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_a_task_of_the_plugins_own_that_was_cancelled_is_no_caller_who_has_left(done: bool) -> None:
+    task = asyncio.ensure_future(asyncio.Event().wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    if done:
+        await asyncio.wait([task])
+
+    async def waits() -> None:
+        await task
+
+    with pytest.raises(RuntimeError, match="was cancelled"):
+        await within(1, waits(), meter())

@@ -45,12 +45,30 @@ async def within(seconds: float | None, coroutine: Coroutine[Any, Any, T], meter
     except StopIteration as finished:
         meter.add(perf_counter_ns() - began)
         return finished.value  # type: ignore[no-any-return]  # what a coroutine returns travels untyped
-    except BaseException:
+    except BaseException as error:
         meter.add(perf_counter_ns() - began)
+        _check(error)
         raise
     meter.add(perf_counter_ns() - began)
     async with asyncio.timeout(seconds):
-        return await _Begun(coroutine, awaited, meter)
+        try:
+            return await _Begun(coroutine, awaited, meter)
+        except BaseException as error:
+            _check(error)
+            raise
+
+
+def _check(error: BaseException) -> None:
+    """Raises a failure in place of what would end more than the hook: the process, or a request that nobody cancelled.
+
+    A plugin that awaits a task of its own which was cancelled gets `CancelledError`, which here would look like a caller who has left.
+    """
+    if isinstance(error, SystemExit):
+        raise RuntimeError("it tried to end the process") from error
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is not None and not task.cancelling():
+            raise RuntimeError("what it waited for was cancelled") from error
 
 
 class _Begun(Awaitable[T]):
