@@ -23,7 +23,7 @@ def test_issue_6_pyright_finds_nothing_to_say_of_the_public_api() -> None:
         [str(PYRIGHT), "--pythonpath", sys.executable, *map(str, FILES)], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
-    if done.returncode not in (0, 1) or "npm error" in done.stderr:
+    if not re.search(r"^\d+ errors?, ", done.stdout, re.MULTILINE):
         pytest.skip("pyright cannot be had here: it fetches itself when it is first called")
     assert done.returncode == 0, done.stdout
 

@@ -1,5 +1,6 @@
 """The fixtures that every suite has where tornado-gateway is installed."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,3 +74,16 @@ def test_pytest_lists_them_with_what_they_are(tmp_path: Path) -> None:
 
     assert "\nfake_ollama -- " in done.stdout
     assert "\ngateway -- " in done.stdout
+
+
+def test_the_page_about_testing_shows_a_test_that_passes(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "testing.md").read_text("utf-8")
+    (shown,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "gateway, fake_ollama" in block]
+    (tmp_path / "test_shown.py").write_text(shown)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:asyncio", "-p", "no:cacheprovider", tmp_path],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
