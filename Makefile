@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format docs run fake-ollama lock conformance bench clean
+.PHONY: help install demo test check format docs run fake-ollama lock conformance bench deep mutants soak clean
 
 help:  ## Show this
 	@echo "make TARGET, where TARGET is one of"; echo
@@ -83,6 +83,15 @@ conformance: $(STAMP)  ## Drive OpenAI's own OpenAPI document against the gatewa
 
 bench: $(STAMP)  ## Measure CPU time per request and per token
 	@$(BIN)/python -m bench
+
+deep: $(STAMP)  ## The cases of faults and the fuzz targets in full: for an evening
+	@HYPOTHESIS_PROFILE=deep PYTEST_TIMEOUT=36000 $(BIN)/python -m pytest tests/faults tests/wire
+
+mutants: $(STAMP)  ## Take one protection away at a time: which case goes red?
+	@$(BIN)/python tests/faults/run_mutants.py
+
+soak: $(STAMP)  ## Ten minutes of load, with targets beside the figures; QUICK=1 for one minute
+	@$(BIN)/python -m bench.soak
 
 clean:  ## Remove what was made: environment, caches, builds
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -20,6 +20,9 @@ def main(*names: str) -> int:
         for row in (row for row in rows if row.run == name):
             print(f"{row.run}  {row.what:<52} {row.measured:>14}   {row.target:<22} {'' if row.met else 'MISSED'}", flush=True)
     missed = [row for row in rows if not row.met]
+    print(
+        f"the machine's load in the last five minutes: {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores, the clients' own included"
+    )
     print(f"{len(rows) - len(missed)} of {len(rows)} targets met")
     return 1 if missed else 0
 

@@ -154,6 +154,8 @@ async def hold(port: int, data: bytes, seconds: float, seen: Seen, source: str =
     try:
         async with asyncio.timeout(seconds):
             for byte in data:
+                if reader.at_eof():
+                    return
                 writer.write(bytes([byte]))
                 await asyncio.sleep(1)
             await reader.read()

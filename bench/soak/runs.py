@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import time
@@ -224,7 +225,8 @@ def l9_chaos(seconds: float) -> list[Row]:
                     time.sleep(1)
                     world.ollama.resume()
                 case 2:
-                    world.ollama.control("POST", "drop", {"reset": True})
+                    with contextlib.suppress(OSError):  # the connection of the command is one of them
+                        world.ollama.control("POST", "drop", {"reset": True})
                 case 3:
                     world.reload()
                 case 4:

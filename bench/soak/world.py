@@ -105,6 +105,9 @@ class World:
         return sum(process.num_fds() for process in (self.process, *self.process.children(recursive=True)))
 
     def counters(self) -> dict[str, int]:
+        """Of the ledger, once all that was left a moment ago has had five seconds to end."""
+        with contextlib.suppress(TimeoutError):
+            self.ollama.wait("in_flight", at_most=0, timeout=5)
         ledger = self.ollama.ledger()
         return {
             name: ledger[name]

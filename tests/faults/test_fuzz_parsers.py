@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from faults.deep import examples
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tornado_gateway.config import ConfigError, Settings
@@ -146,7 +146,12 @@ CALLS = st.builds(
 ASKED = st.tuples(TEXT, CALLS, st.integers(0, 3))
 
 
+M1, M = (NativeCall("/api/chat", name, "", b"{}", stream=False) for name in ("m1", "m"))
+"""With their number behind them, `m1` and 0 read like `m` and 10."""
+
+
 @examples(500, 100_000)
+@example(("a", M1, 0), ("a", M, 10))
 @given(ASKED, ASKED)
 def test_c02_p61_two_keys_of_the_cache_are_equal_only_where_all_that_matters_is(
     one: tuple[str, NativeCall, int], other: tuple[str, NativeCall, int]
