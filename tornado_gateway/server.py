@@ -24,7 +24,7 @@ from tornado_gateway.handlers.clientstream import READ_AT_MOST_BYTES
 from tornado_gateway.hookspecs import StartupRefused
 from tornado_gateway.listener import Listener
 from tornado_gateway.log import get_logger
-from tornado_gateway.mainloop import run_to_end
+from tornado_gateway.mainloop import run_to_end, settle_garbage
 from tornado_gateway.signals import Signals, unless
 from tornado_gateway.tls import tls_context
 from tornado_gateway.worker import Worker
@@ -107,6 +107,7 @@ class _Server:
                 signals.end_within(_GRACE_AFTER_DRAIN)  # the start may hang in a thread
                 return 0
             listener = listener_for(gateway, self._settings, tls, share=self._worker.of if self._worker else 1)
+            settle_garbage()
             listener.listen_at(sockets)
             reloading = asyncio.ensure_future(self._reload_when_told(gateway, listener, signals))
             await unless(signals.stop, self._say_ready(gateway, sockets, tls))

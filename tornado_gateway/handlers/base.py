@@ -256,6 +256,10 @@ class GatewayHandler(RequestHandler):
             await self._services.hooks.finished(self.context, outcome)
         finally:
             self._services.end(self)
+            # Handler and reply, and handler and Tornado's names for templates, hold each other: let go here, they are freed at once,
+            # and not by the collector, which would look through the whole process for them.
+            self.reply.let_go()
+            self.ui.clear()
 
     def _gone(self) -> None:
         self._end_early("client_left")

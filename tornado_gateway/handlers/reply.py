@@ -155,6 +155,10 @@ class Reply:
                 pass
         self.abort()
 
+    def let_go(self) -> None:
+        """Hold nobody any more; nothing is sent after this."""
+        self._headers = dict
+
     def abort(self) -> None:
         """Close the connection at once."""
         self.ended = True

@@ -68,6 +68,8 @@ async def answer(
             raise failure
     finally:
         transfer.abort()
+        # Request, inbox and response hold each other: let go here, they are freed at once, and not by the collector.
+        request.streaming_callback = None
 
 
 class Inbox:
