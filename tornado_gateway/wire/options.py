@@ -73,6 +73,7 @@ _FREE = (_INTEGERS | _NUMBERS | {"stop"}) - LOAD_TIME
 """What every caller may set."""
 
 _values = attrgetter(*_FIELDS)
+_NOTHING_GIVEN = (None,) * len(_FIELDS)
 
 
 def check_knobs(knobs: Knobs, limits: Limits) -> None:
@@ -158,7 +159,10 @@ def _fields(knobs: Knobs, num_predict: int | None) -> dict[str, Any]:
 
 
 def _given(knobs: Knobs) -> list[tuple[str, Any]]:
-    return [(name, value) for name, value in zip(_FIELDS, _values(knobs), strict=True) if value is not None]
+    values = _values(knobs)
+    if values == _NOTHING_GIVEN:
+        return []
+    return [(name, value) for name, value in zip(_FIELDS, values, strict=True) if value is not None]
 
 
 def _may_set(name: str, policy: Policy) -> bool:
