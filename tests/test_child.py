@@ -14,12 +14,13 @@ line = socket.socket(fileno=facts["line"])
 for word in (b"\\x91\\xa5ready", b"\\x92\\xa8announce\\xa5hello", b"\\x91\\xa4what"):
     line.sendall(struct.pack("!I", len(word)) + word)
 assert "NOTIFY_SOCKET" not in os.environ
+assert os.read(facts["configuration"], 100) == b"server: {}"
 time.sleep(60)
 """
 
 
 def child(code: str, said: list[str]) -> Child:
-    return Child(0, 2, [], [sys.executable, "-c", code], 5, Keepers({}), said.append)
+    return Child(0, 2, [], [sys.executable, "-c", code], "server: {}", 5, Keepers({}), said.append)
 
 
 async def test_a_child_is_ready_when_it_says_so_and_ended_when_it_is_killed() -> None:

@@ -11,9 +11,10 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import IO, Any
 
 from tornado_gateway.channel import Channel
 from tornado_gateway.keepers import Keepers
@@ -37,6 +38,7 @@ class Child:
         of: int,
         sockets: Sequence[socket.socket],
         command: Sequence[str],
+        text: str,
         life: int,
         keepers: Keepers,
         announce: Callable[[str], None],
@@ -55,8 +57,8 @@ class Child:
         self._channel = Channel(self._receive, self._lost.set)
         self._desk = keepers.desk(life, self._channel.send)
         ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = _spawn(command, number, of, sockets, theirs, speaks=life == 0)
+        with theirs, _as_file(text) as configuration:
+            self._process = _spawn(command, number, of, sockets, theirs, configuration, speaks=life == 0)
         self.ended = asyncio.get_running_loop().create_task(self._live(ours))
         """Done when nothing of it is left."""
 
@@ -110,8 +112,26 @@ class Child:
                 _log.error("worker_said_nonsense", worker=self.number)
 
 
+def _as_file(text: str) -> IO[bytes]:
+    """A file to be read once, in memory where that is possible: keys may stand in it."""
+    if hasattr(os, "memfd_create"):
+        file: IO[bytes] = os.fdopen(os.memfd_create("tornado-gateway"), "w+b")
+    else:
+        file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by who takes it
+    file.write(text.encode())
+    file.seek(0)
+    return file
+
+
 def _spawn(
-    command: Sequence[str], number: int, of: int, sockets: Sequence[socket.socket], line: socket.socket, *, speaks: bool
+    command: Sequence[str],
+    number: int,
+    of: int,
+    sockets: Sequence[socket.socket],
+    line: socket.socket,
+    configuration: IO[bytes],
+    *,
+    speaks: bool,
 ) -> subprocess.Popen[bytes]:
     descriptors = [bound.fileno() for bound in sockets]
     facts = {
@@ -119,6 +139,7 @@ def _spawn(
         "of": of,
         "sockets": descriptors,
         "line": line.fileno(),
+        "configuration": configuration.fileno(),
         "speaks": speaks,
         "parent": os.getpid(),
     }
@@ -126,7 +147,7 @@ def _spawn(
     return subprocess.Popen(  # noqa: S603  # our own program
         command,
         stdin=subprocess.DEVNULL,
-        pass_fds=[*descriptors, line.fileno()],
+        pass_fds=[*descriptors, line.fileno(), configuration.fileno()],
         env={**environment, VARIABLE: json.dumps(facts)},
         # Ctrl-C reaches the parent alone, which tells its workers: told twice, they would not wait for their streams.
         process_group=0,

@@ -77,11 +77,13 @@ def load(
     *,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    text: str | None = None,
 ) -> Loaded:
-    """As `load_settings`, with what else is known."""
+    """As `load_settings`, with what else is known. `text` is what the file says, where somebody has read it already."""
     environ = os.environ if environ is None else environ
     file = find_file(path, environ)
-    text = "" if file is None else _read(file)
+    if text is None:
+        text = "" if file is None else _read(file)
     document = read_document(text, BUILT_IN if file is None else str(file), environ)
     values = _with_defaults(document.values, environ)
     given = {tuple(key.split(".")): value for key, value in (overrides or {}).items()}

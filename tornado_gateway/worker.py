@@ -30,10 +30,14 @@ _PR_SET_PDEATHSIG = 1
 class Worker:
     """Who this process is, among several."""
 
-    def __init__(self, number: int, of: int, sockets: list[socket.socket], line: socket.socket, *, speaks: bool) -> None:
+    def __init__(
+        self, number: int, of: int, sockets: list[socket.socket], line: socket.socket, *, configuration: str, speaks: bool
+    ) -> None:
         self.number = number
         self.of = of
         self.sockets = sockets
+        self.configuration = configuration
+        """What the parent found valid; the file may say something else by now."""
         self.speaks = speaks
         """Whether this one tells the person at the terminal that the server is up."""
         self._line = line
@@ -50,7 +54,10 @@ class Worker:
         facts = json.loads(told)
         die_with_parent(facts["parent"])
         sockets = [socket.socket(fileno=descriptor) for descriptor in facts["sockets"]]
-        return cls(facts["number"], facts["of"], sockets, socket.socket(fileno=facts["line"]), speaks=facts["speaks"])
+        line = socket.socket(fileno=facts["line"])
+        with open(facts["configuration"], encoding="utf-8", newline="") as file:  # noqa: PTH123  # a descriptor
+            configuration = file.read()
+        return cls(facts["number"], facts["of"], sockets, line, configuration=configuration, speaks=facts["speaks"])
 
     @contextlib.asynccontextmanager
     async def attached(self, signals: Signals) -> AsyncIterator[None]:

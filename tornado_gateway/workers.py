@@ -27,6 +27,7 @@ from tornado_gateway.discovery import build_plugins, plugin_settings
 from tornado_gateway.hooks import Hooks
 from tornado_gateway.hookspecs import StartupRefused
 from tornado_gateway.keepers import Keepers
+from tornado_gateway.loading import Loaded
 from tornado_gateway.log import get_logger
 from tornado_gateway.mainloop import run_to_end
 from tornado_gateway.server import BACKLOG, address_of
@@ -45,26 +46,32 @@ _log = get_logger(__name__)
 
 def serve_many(
     settings: Settings,
+    *,
+    text: str,
     workers: int,
     command: Sequence[str],
-    *,
-    reload: Callable[[], Settings],
+    reload: Callable[[], Loaded],
     announce: Callable[[str], None],
 ) -> int:
-    """Serve with several workers until SIGTERM or SIGINT; the exit code. `command` starts a worker."""
-    return run_to_end(_Parent(settings, workers, command, reload, announce).run)
+    """Serve with several workers until SIGTERM or SIGINT; the exit code.
+
+    `command` starts a worker, which is handed `text`, the configuration that was found valid: the file may be broken when one is replaced.
+    """
+    return run_to_end(_Parent(settings, text, workers, command, reload, announce).run)
 
 
 class _Parent:
     def __init__(
         self,
         settings: Settings,
+        text: str,
         workers: int,
         command: Sequence[str],
-        reload: Callable[[], Settings],
+        reload: Callable[[], Loaded],
         announce: Callable[[str], None],
     ) -> None:
         self._settings = settings
+        self._text = text
         self._count = workers
         self._command = command
         self._reload = reload
@@ -107,7 +114,9 @@ class _Parent:
         return 0
 
     def _start(self, number: int) -> Child:
-        child = Child(number, self._count, self._places[number], self._command, next(self._lives), self._keepers, self._show)
+        child = Child(
+            number, self._count, self._places[number], self._command, self._text, next(self._lives), self._keepers, self._show
+        )
         self._children.add(child)
         child.ended.add_done_callback(lambda _: self._children.discard(child))
         return child
@@ -145,21 +154,22 @@ class _Parent:
             signals.hang_up.clear()
             systemd.notify("RELOADING=1", monotonic=True)
             try:
-                self._settings = await in_daemon(self._read)
+                loaded = await in_daemon(self._read)
             except (ConfigError, OSError, StartupRefused) as error:
                 _log.error("reload_refused", reason=str(error))
             except Exception as error:  # noqa: BLE001  # a reload must not take the server down
                 _log.error("reload_failed", exc_info=error)
             else:
+                self._settings, self._text = loaded.settings, loaded.text
                 await self._keepers.reconfigure(dict(plugin_settings(self._settings)))
                 for child in self._children:
                     child.signal(signal.SIGHUP)
             systemd.notify("READY=1")
 
-    def _read(self) -> Settings:
-        settings = self._reload()
-        tls_context(settings)
-        return settings
+    def _read(self) -> Loaded:
+        loaded = self._reload()
+        tls_context(loaded.settings)
+        return loaded
 
     async def _stop(self, signals: Signals) -> None:
         """All workers drain at the same time; what they do not end in their time is ended here."""

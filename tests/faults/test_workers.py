@@ -129,6 +129,18 @@ async def test_c50_a_reload_reaches_every_worker(ollama: FakeOllama, tmp_path: P
         assert {line["worker"] for line in running.events("reloaded")} == {0, 1}
 
 
+async def test_a_worker_is_replaced_also_while_the_file_is_broken(ollama: FakeOllama, tmp_path: Path) -> None:
+    """It is handed what was found valid: a slip of the pen must not wait for the next crash to take the service down."""
+    async with program(tmp_path, ollama.url, workers=2) as running:
+        running.config.write_text("server: {prot: 0}\n")
+
+        for worker in running.workers():
+            os.kill(worker, signal.SIGKILL)
+            await until(partial(replaced, running, worker))
+
+        assert {reply.status for reply in [await running.ask("/v1/models") for _ in range(6)]} == {200}
+
+
 async def test_c46_requests_are_counted_once_for_all_workers(ollama: FakeOllama, tmp_path: Path) -> None:
     async with program(tmp_path, ollama.url, workers=2, plugins=limited(requests_per_minute=10)) as running:
         replies = [await running.ask(body=chat(stream=False)) for _ in range(30)]

@@ -44,16 +44,19 @@ def command(file: Path | None, host: str | None, port: int | None, upstream: str
     worker = Worker.from_environment()
     flags = {"server.host": host, "server.port": port, "upstream.url": upstream}
     overrides: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
-    loaded = load(file, overrides=overrides)
+    loaded = load(file, overrides=overrides, text=worker.configuration if worker else None)
     warning = loaded.exposed()
     if warning and worker is None:
         warn(warning)
     # The file that was found, not another look for one: were it gone, the defaults with their other keys would count.
     found = loaded.file or file
-    reload = partial(load_settings, found, overrides=overrides)
     if workers > 1 and worker is None:
         command = worker_command(found, host, port, upstream)
-        return run_server(loaded.settings, partial(serve_many, workers=workers, command=command, reload=reload))
+        again = partial(load, found, overrides=overrides)
+        return run_server(
+            loaded.settings, partial(serve_many, text=loaded.text, workers=workers, command=command, reload=again)
+        )
+    reload = partial(load_settings, found, overrides=overrides)
     on_ready = partial(summary, loaded=loaded) if worker is None or worker.speaks else None
     return run_server(loaded.settings, partial(serve, reload=reload, on_ready=on_ready, worker=worker))
 
