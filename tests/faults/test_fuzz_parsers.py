@@ -37,7 +37,7 @@ JSON, FINITE = values(st.floats()), values(st.floats(allow_nan=False, allow_infi
 RING = Ring([KeyEntry.model_validate({"name": "ada", "key": "the only key"})])
 
 
-@examples(500, 100_000)
+@examples(250, 100_000)
 @given(
     st.dictionaries(st.sampled_from(["authorization", "api-key", "x-api-key", "cookie"]), LATIN | LATIN.map("Bearer {}".format))
 )
@@ -79,7 +79,7 @@ def test_p61_a_body_gives_a_call_or_a_refusal(dialect: Any, changes: dict[str, A
     assert all(json.loads(call.wire_body.decode())["model"] == "m:latest" for call in calls)
 
 
-@examples(300, 50_000)
+@examples(150, 50_000)
 @given(
     st.lists(st.binary(max_size=30) | st.sampled_from([b"\n", b"{}", b'{"done":true}\n', b'{"error":"x"}\n', b"\r\n", b"\xff"]))
 )
@@ -99,7 +99,7 @@ def _read(parts: list[bytes]) -> tuple[list[Record], bool]:
     return records, False
 
 
-@examples(300, 100_000)
+@examples(150, 100_000)
 @given(FINITE)
 def test_c10_p61_an_event_is_one_line_that_says_the_same(value: Any) -> None:
     try:
@@ -124,7 +124,7 @@ YAML = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@examples(300, 50_000)
+@examples(150, 50_000)
 @given(YAML, st.text(max_size=20))
 def test_p61_a_file_gives_settings_or_a_list_of_problems(text: str, value: str) -> None:
     try:
@@ -150,7 +150,7 @@ M1, M = (NativeCall("/api/chat", name, "", b"{}", stream=False) for name in ("m1
 """With their number behind them, `m1` and 0 read like `m` and 10."""
 
 
-@examples(500, 100_000)
+@examples(250, 100_000)
 @example(("a", M1, 0), ("a", M, 10))
 @given(ASKED, ASKED)
 def test_c02_p61_two_keys_of_the_cache_are_equal_only_where_all_that_matters_is(

@@ -49,7 +49,7 @@ def check_response(data: bytes, places: set[int]) -> None:
     assert not (whole.ended and whole.refused)
 
 
-@examples(500, 1_000_000)
+@examples(250, 1_000_000)
 @given(mutated("responses"), PLACES)
 def test_p61_an_answer_is_read_alike_however_it_is_cut_and_never_fails_otherwise(data: bytes, places: set[int]) -> None:
     check_response(data, places)
