@@ -50,12 +50,12 @@ async def answer(
     transfer = start(request, inbox.end)
     try:
         while True:
-            records = [] if inbox.empty else inbox.take()
-            if inbox.failed or (inbox.empty and inbox.response is not None):
+            records = inbox.take() if inbox.waiting else []
+            if inbox.failed or (not inbox.waiting and inbox.response is not None):
                 break
             if records:
                 yield records
-            elif inbox.empty:
+            elif not inbox.waiting:
                 await inbox.arrival()
         if not inbox.failed and inbox.broken is None:
             records += inbox.rest()
@@ -82,11 +82,12 @@ class Inbox:
         "_reader",
         "_room",
         "_waiter",
-        "_waiting",
         "_whole",
+        "failed",
         "fault",
         "last",
         "response",
+        "waiting",
     )
 
     def __init__(self, call: NativeCall, max_line_bytes: int, on_first_byte: Callable[[], None]) -> None:
@@ -96,30 +97,24 @@ class Inbox:
         self._reader = RecordReader(whole=self._whole, max_line_bytes=limit)
         self._first_byte: Callable[[], None] | None = on_first_byte
         self._loop = asyncio.get_running_loop()
-        self._waiting = b""
         self._ignored = 0
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self.last: Record | None = None
         """The record that ends the answer: `done`, an error, or the one with the embeddings."""
         self.fault: UpstreamInvalidResponse | None = None
+        self.waiting = b""
+        """Bytes that have come and nobody has taken. A plain attribute, as `failed` is: both are looked at several times a token."""
+        self.failed = False
+        """Whether the answer has ended badly, whatever else may come."""
         self.response: HTTPResponse | None = None
         """Set when the transfer is over."""
-
-    @property
-    def empty(self) -> bool:
-        return not self._waiting
 
     @property
     def broken(self) -> BaseException | None:
         """Why there is no whole response; a status that tells of an error is a whole one."""
         error = self.response.error if self.response is not None else None
         return None if isinstance(error, HTTPClientError) else error
-
-    @property
-    def failed(self) -> bool:
-        """Whether the answer has ended badly, whatever else may come."""
-        return self.fault is not None or (self.last is not None and self.last.error is not None)
 
     def end(self, response: HTTPResponse) -> None:
         """Nothing more comes."""
@@ -134,9 +129,9 @@ class Inbox:
         if self._whole:
             self._reader.feed(data)
             return None
-        self._waiting = self._waiting + data if self._waiting else data
+        self.waiting = self.waiting + data if self.waiting else data
         self.wake()
-        if len(self._waiting) <= MAX_WAITING_BYTES:
+        if len(self.waiting) <= MAX_WAITING_BYTES:
             return None
         self._room = self._loop.create_future()
         return self._room
@@ -152,8 +147,8 @@ class Inbox:
 
     def take(self) -> list[Record]:
         """The records of what has come, a batch at most, but for the last one of the answer."""
-        data, self._waiting = self._waiting[:MAX_BATCH_BYTES], self._waiting[MAX_BATCH_BYTES:]
-        if self._room is not None and len(self._waiting) <= MAX_WAITING_BYTES:
+        data, self.waiting = self.waiting[:MAX_BATCH_BYTES], self.waiting[MAX_BATCH_BYTES:]
+        if self._room is not None and len(self.waiting) <= MAX_WAITING_BYTES:
             self._room.set_result(None)
             self._room = None
         if self.last is not None:
@@ -177,19 +172,23 @@ class Inbox:
         for position, record in enumerate(records):
             if record.done or record.error is not None or record.embeddings is not None:
                 self.last = record
+                self.failed = record.error is not None
                 return records[:position]
         return records
 
     def _before(self, fault: UpstreamInvalidResponse, salvaged: list[Record]) -> list[Record]:
         records = self._but_the_last(salvaged)
         if self.last is None:
-            self.fault = fault
+            self._fail(fault)
         return records
 
     def _ignore(self, data: bytes) -> None:
         self._ignored += len(data)
         if self._ignored > _MAX_IGNORED_BYTES:
-            self.fault = UpstreamInvalidResponse("Ollama went on sending after the end of its answer.")
+            self._fail(UpstreamInvalidResponse("Ollama went on sending after the end of its answer."))
+
+    def _fail(self, fault: UpstreamInvalidResponse) -> None:
+        self.fault, self.failed = fault, True
 
 
 def _failure(inbox: Inbox, call: NativeCall) -> GatewayError | None:
