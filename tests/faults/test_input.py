@@ -142,6 +142,15 @@ async def test_p59_a_body_that_is_too_large_is_not_continued(served: Served) -> 
     assert status(answer) == 413
 
 
+@pytest.mark.parametrize("asked", ["close", "Close", "TE, close", "close, TE", "keep-alive, close"])
+async def test_p58_a_close_among_other_words_is_a_close(ollama: FakeOllama, asked: str) -> None:
+    async with serving(ollama.url) as served:
+        answer = await served.raw(f"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: {asked}\r\n\r\n".encode())
+
+    assert status(answer) == 200
+    assert b"Connection: close\r\n" in answer
+
+
 async def test_p60_a_request_in_single_bytes_is_the_same_request(served: Served, ollama: FakeOllama) -> None:
     ollama.next(say("whole"))
     reader, writer = await served.connect()

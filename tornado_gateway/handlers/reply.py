@@ -180,8 +180,12 @@ class Reply:
 
 def _may_keep_alive(request: HTTPServerRequest) -> bool:
     """What the client asked of the connection: RFC 9112, section 9.3."""
-    asked = request.headers.get("Connection", "").lower()
-    return asked != "close" if request.version == "HTTP/1.1" else asked == "keep-alive"
+    modern = request.version == "HTTP/1.1"
+    given = request.headers.get("Connection")
+    if given is None:
+        return modern
+    asked = {token.strip() for token in given.lower().split(",")}
+    return "close" not in asked and (modern or "keep-alive" in asked)
 
 
 def error_answer(error: GatewayError) -> bytes:
