@@ -118,7 +118,7 @@ class _Map(LRUCache[bytes, Entry]):
     """cachetools' map, which remembers whom it let go.
 
     Entries stand in it in the order in which they were stored, and all live equally long: the expired ones stand first.
-    `TLRUCache`, which lets each live as long as it likes, costs ten times as much for each entry.
+    `TLRUCache`, which lets each live as long as it likes, keeps a heap and costs several times as much for each entry.
     """
 
     def __init__(self, bounds: Bounds) -> None:

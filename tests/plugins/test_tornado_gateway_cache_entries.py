@@ -155,3 +155,20 @@ def test_new_bounds_keep_what_fits_in_them() -> None:
     assert entries.get(b"c") is not None
     clock.now += 1
     assert entries.get(b"c") is None
+
+
+def test_entries_go_when_their_time_is_over_in_whatever_order_they_are_used() -> None:
+    clock, gone = Clock(), list[bytes]()
+    entries = Entries(ROOMY, clock, gone.extend)
+    for name in (b"a", b"b", b"a", b"c"):
+        entries.put(name, entry(name.decode(), clock))
+        clock.now += 10
+
+    entries.get(b"b")
+    clock.now += 35
+    entries.put(b"d", entry("d", clock))
+
+    assert gone == [b"b"]
+    assert entries.get(b"a") is not None
+    clock.now += 100
+    assert (len(entries), entries.size) == (0, 0)

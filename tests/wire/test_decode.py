@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tornado_gateway.errors import InvalidJSON, InvalidRequest
-from tornado_gateway.wire.decode import check_range, decode_object, given_fields, required, whole_number
+from tornado_gateway.wire.decode import check_range, decode_known, decode_object, given_fields, required, whole_number
 
 
 class Image(msgspec.Struct):
@@ -35,7 +35,12 @@ class Body(msgspec.Struct):
     options: dict[str, Any] | None = None
 
 
+class ExactBody(Body, forbid_unknown_fields=True):
+    pass
+
+
 DECODER = msgspec.json.Decoder(Body)
+EXACT: msgspec.json.Decoder[Body] = msgspec.json.Decoder(ExactBody)
 
 NOT_JSON: dict[str, bytes] = {
     "empty": b"",
@@ -135,6 +140,30 @@ def test_a_number_with_a_fraction_is_not_an_integer() -> None:
         whole_number(1.5, "n")
 
     assert caught.value.param == "n"
+
+
+@pytest.mark.parametrize(
+    ("body", "known"),
+    [
+        (b'{"model":"m","n":1}', True),
+        (b'{"model":"m","x":1}', False),
+        (b'{"model":"m","x":null}', False),
+        (b'{"model":"m","messages":[{"role":"u","x":1}]}', True),
+    ],
+)
+def test_whether_all_fields_of_a_body_are_known_is_told_with_its_value(body: bytes, known: bool) -> None:
+    value, exact = decode_known(body, EXACT, DECODER)
+
+    assert (value.model, exact) == ("m", known)
+
+
+@pytest.mark.parametrize("body", [*NOT_JSON.values(), *(body for body, _, _ in WRONG)])
+def test_what_is_wrong_with_a_body_is_said_in_the_same_words_either_way(body: bytes) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        decode_known(body, EXACT, DECODER)
+
+    told = refusal(body)
+    assert (caught.value.message, caught.value.param) == (told.message, told.param)
 
 
 def test_a_range_includes_its_ends() -> None:
