@@ -189,13 +189,38 @@ async def again(until: float, one: Callable[[], Coroutine[Any, Any, None]], paus
         await asyncio.sleep(pause)
 
 
-async def probe(port: int, until: float, seconds: list[float], every: float = 0.1) -> None:
-    """How long `/healthz` takes meanwhile."""
+def probe(port: int, seconds: float, every: float = 0.1) -> list[float]:
+    """How long `/healthz` takes meanwhile. Blocks: for a process of its own, so that it does not measure the other clients."""
+    until, found = time.monotonic() + seconds, []
     while time.monotonic() < until:
         began = time.perf_counter()
-        status, _, _ = await fetch(port, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-        seconds.append(time.perf_counter() - began if status == 200 else 30.0)
-        await asyncio.sleep(every)
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+                good = b" 200 " in client.recv(4096)
+        except OSError:
+            good = False
+        found.append(time.perf_counter() - began if good else 30.0)
+        time.sleep(every)
+    return found
+
+
+async def direct(port: int, question: str, gaps: list[float]) -> None:
+    """A stream from Ollama itself: what the simulation and these clients add to the pauses by themselves."""
+    body = json.dumps({"model": "llama3.2", "messages": [{"role": "user", "content": question}]}).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    last: float | None = None
+    async for line in reader:
+        if line.startswith(b'{"model"'):
+            json.loads(line)
+            now = time.perf_counter()
+            if last is not None:
+                gaps.append(now - last)
+            last = now
+    writer.close()
 
 
 def percentile(values: Sequence[float], share: float) -> float:
