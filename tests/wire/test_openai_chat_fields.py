@@ -17,7 +17,9 @@ def test_every_field_of_the_installed_openai_package_is_known_or_ignored_by_inte
 
 
 def test_a_body_is_read_with_its_kinds_checked() -> None:
-    request, _ = read_chat_request(b'{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"Hi"}]}],"n":2.0}')
+    request, _ = read_chat_request(
+        b'{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"Hi"}]}],"n":2.0}'
+    )
 
     assert request.model == "m"
     assert request.n == 2.0
