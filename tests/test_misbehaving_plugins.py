@@ -120,7 +120,7 @@ async def test_a_server_with_a_plugin_that_misbehaves_does_what_the_table_says(
     assert misbehaviour.entered.is_set()
     if fate in (Fate.NO_DOOR, Fate.NOT_ADMITTED):
         assert status == 503
-        assert (body["error"]["code"] == "auth_unavailable") == (fate is Fate.NO_DOOR)
+        assert body["error"]["code"] == "auth_unavailable"
         assert not ollama.ledger.inference
         assert witness.outcomes[-1].status == 503
     else:

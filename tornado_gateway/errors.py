@@ -240,7 +240,7 @@ class Overloaded(UpstreamUnavailable):
 
 
 class AuthUnavailable(UpstreamUnavailable):
-    """Whether the key is right could not be found out."""
+    """Whether the key is right, or whether the caller may ask this, could not be found out."""
 
     code = "auth_unavailable"
 

@@ -19,7 +19,7 @@ import pluggy
 from tornado_gateway.binding import Bound, bind
 from tornado_gateway.budget import within
 from tornado_gateway.context import Context, Outcome, Principal
-from tornado_gateway.errors import AuthUnavailable, GatewayError, InternalError, UpstreamUnavailable
+from tornado_gateway.errors import AuthUnavailable, GatewayError, InternalError
 from tornado_gateway.hookspecs import (
     GROUP,
     Answer,
@@ -348,4 +348,4 @@ def _once(forward: Forward) -> AsyncGenerator[Sequence[Record], None] | None:
 
 
 def _closed_door() -> GatewayError:
-    return UpstreamUnavailable("The request cannot be admitted at the moment.", retry_after=1)
+    return AuthUnavailable("The request cannot be admitted at the moment.", retry_after=1)
