@@ -136,6 +136,17 @@ async def test_p59_a_stranger_is_not_told_to_continue(served: Served) -> None:
     assert b"100" not in answer.partition(b"\r\n")[0]
 
 
+@pytest.mark.parametrize("expectation", [b"100-continue", b"100-Continue", b"100-CONTINUE"])
+async def test_p59_who_may_send_is_told_to_continue(served: Served, expectation: bytes) -> None:
+    reader, writer = await served.connect()
+    writer.write(post(b"Connection: close\r\nExpect: " + expectation + b"\r\n" + LENGTH, b""))
+
+    assert b" 100 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)
+    writer.write(BODY)
+    assert status(await asyncio.wait_for(reader.read(), 5)) == 200
+    writer.close()
+
+
 async def test_p59_a_body_that_is_too_large_is_not_continued(served: Served) -> None:
     answer = await served.raw(post(b"Expect: 100-continue\r\nContent-Length: 200000\r\n", b""))
 

@@ -161,6 +161,8 @@ class GatewayHandler(RequestHandler):
         if request.version != "HTTP/1.1" and "Transfer-Encoding" in headers:
             raise InvalidRequest("HTTP/1.0 has no Transfer-Encoding.")
         gate.check_query(request.query)
+        if headers.get("Expect", "").lower() == "100-continue":
+            headers["Expect"] = "100-continue"  # the only spelling that Tornado answers, behind us
         if self._preflight():
             return
         if request.method not in self.access.methods:
