@@ -214,7 +214,6 @@ def _face_rules(settings: Settings) -> FaceRules:
     return FaceRules(
         max_body_bytes=server.max_body_bytes,
         write_stall_seconds=server.write_stall_seconds,
-        body_seconds=server.body_seconds,
         hosts=own_names(server.host, server.allowed_hosts) if is_loopback(server.host) else None,
         cors_origins=frozenset(server.cors_origins),
         upstream_failure_status=server.upstream_failure_status,
@@ -223,7 +222,15 @@ def _face_rules(settings: Settings) -> FaceRules:
 
 def _needs_restart(old: Settings, new: Settings) -> list[str]:
     """Keys that differ and are read at the start only."""
-    listening = ("host", "port", "max_connections", "max_connections_per_address", "keepalive_seconds", "body_seconds")
+    listening = (
+        "host",
+        "port",
+        "max_header_bytes",
+        "max_connections",
+        "max_connections_per_address",
+        "keepalive_seconds",
+        "body_seconds",
+    )
     changed = [f"server.{key}" for key in listening if getattr(old.server, key) != getattr(new.server, key)]
     if old.upstream != new.upstream:
         changed.append("upstream")

@@ -292,12 +292,6 @@ class Hooks:
         """The plugin itself."""
         return self._manager.get_plugin(name)
 
-    def implemented(self, plugin: str) -> list[str]:
-        """The names of the hooks that a plugin implements, in the order of a request's life."""
-        callers = self._manager.get_hookcallers(self._manager.get_plugin(plugin)) or []
-        named = {caller.name for caller in callers}
-        return [name for name in vars(GatewayHooks) if name in named]
-
     def times(self) -> dict[str, dict[str, float]]:
         """What each hook that was called has cost so far, by `plugin.hook`: calls, failures, milliseconds of its own in all and at most."""
         return {

@@ -38,7 +38,7 @@ _log = get_logger(__name__)
 class Listener(HTTPServer):
     """Tornado's server behind an accept loop of its own.
 
-    `most` connections in all, `most_per_address` for one address; `head_seconds` for a request's head to arrive, `idle_seconds` for an
+    `most` connections in all, `most_per_address` for one address; `max_header_bytes` for a request's head; `head_seconds` for a request's head to arrive, `idle_seconds` for an
     idle connection to stay.
     """
 
@@ -47,6 +47,7 @@ class Listener(HTTPServer):
         *args: Any,
         most: int,
         most_per_address: int,
+        max_header_bytes: int,
         head_seconds: float,
         idle_seconds: float,
         tls: ssl.SSLContext | None,
@@ -58,6 +59,7 @@ class Listener(HTTPServer):
         self.conn_params.body_timeout = None
         self._most = most
         self._most_per_address = most_per_address
+        self._max_header_bytes = max_header_bytes
         self._tls = tls
         self._head_seconds = head_seconds
         self._idle_seconds = idle_seconds
@@ -135,12 +137,13 @@ class Listener(HTTPServer):
 
     def _serve(self, connection: socket.socket, address: Any, peer: str) -> None:
         connection.setblocking(False)
+        sizes = {"max_buffer_size": self.max_buffer_size, "read_chunk_size": self.read_chunk_size}
         stream: IOStream
         if self._tls is None:
-            stream = ClientStream(connection, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
+            stream = ClientStream(connection, max_header_bytes=self._max_header_bytes, **sizes)
         else:
             wrapped = ssl_wrap_socket(connection, self._tls, server_side=True, do_handshake_on_connect=False)
-            stream = SecureClientStream(wrapped, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
+            stream = SecureClientStream(wrapped, max_header_bytes=self._max_header_bytes, **sizes)
         self._addresses[peer] += 1
         self.handle_stream(stream, address)
 

@@ -192,6 +192,7 @@ def listener_for(gateway: Gateway, settings: Settings, tls: ssl.SSLContext | Non
         gateway.application(),
         most=most,
         most_per_address=max(1, most // 2) if per_address is None else min(most, -(-per_address // share)),
+        max_header_bytes=server.max_header_bytes,
         head_seconds=server.body_seconds,
         idle_seconds=server.keepalive_seconds,
         tls=tls,

@@ -108,6 +108,14 @@ async def test_p57_a_head_that_is_too_large_is_a_431(served: Served, head: bytes
     assert b'"headers_too_large"' in answer
 
 
+async def test_p57_how_long_a_head_may_be_is_a_setting(ollama: FakeOllama) -> None:
+    long = post(b"X: " + b"a" * 20_000 + b"\r\nConnection: close\r\n" + LENGTH)
+    async with serving(ollama.url, server={"max_header_bytes": 32_768}) as served:
+        assert status(await served.raw(long)) == 200
+    async with serving(ollama.url, server={"max_header_bytes": 1024}) as served:
+        assert status(await served.raw(post(b"X: " + b"a" * 2000 + b"\r\n" + LENGTH))) == 431
+
+
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [

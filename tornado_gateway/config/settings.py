@@ -48,6 +48,8 @@ class ServerSettings(_Section):
     """Address to listen at; `0.0.0.0` or `::` for everybody who can reach the machine."""
     port: Annotated[int, whole(0, 65535)] = 3000
     """Port to listen at; 0 takes a free one."""
+    max_header_bytes: Annotated[int, whole(1024, 262_144)] = 16_384
+    """The longest request line and headers, together."""
     max_body_bytes: Annotated[int, whole(1)] = 20_971_520
     """The largest request body, images included."""
     max_connections: Annotated[int, whole(1)] = 1024

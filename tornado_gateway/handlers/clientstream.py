@@ -17,11 +17,8 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from tornado_gateway.errors import GatewayError, HeadersTooLarge, InvalidRequest
 from tornado_gateway.handlers.reply import error_answer
 
-MAX_HEAD_BYTES = 16 * 1024
-"""The longest request line and headers, together."""
-
 READ_AT_MOST_BYTES = 256 * 1024
-"""A longer head is cut off without an answer; up to here it is read, so that the refusal can be."""
+"""A longer head is cut off without an answer; up to here it is read, so that the refusal of a long one can be."""
 
 _CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\r\n"))
 _ODD_SPACE = re.compile(rb"\r\ntransfer-encoding:[ ]*[^\r\n]*\t", re.IGNORECASE)
@@ -31,7 +28,8 @@ _TORNADOS_REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 class StrictStream(IOStream):
     """What both kinds of stream add to Tornado's."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, max_header_bytes: int, **kwargs: Any) -> None:
+        self._max_header_bytes = max_header_bytes
         self.waits_since: float | None = time.monotonic()
         """When the wait for a head began; None while a request is read or answered."""
         self.head_since: float | None = None
@@ -81,7 +79,7 @@ class StrictStream(IOStream):
         head = read.result()
         self.waits_since = None
         self.served += 1
-        refusal = _refusal(head)
+        refusal = _refusal(head, self._max_header_bytes)
         if refusal is None:
             checked.set_result(head)
             return
@@ -98,9 +96,9 @@ class SecureClientStream(StrictStream, SSLIOStream):
     """A connection with TLS."""
 
 
-def _refusal(head: bytes) -> GatewayError | None:
-    if len(head) > MAX_HEAD_BYTES:
-        return HeadersTooLarge(f"The request's head is larger than {MAX_HEAD_BYTES} bytes.")
+def _refusal(head: bytes, max_header_bytes: int) -> GatewayError | None:
+    if len(head) > max_header_bytes:
+        return HeadersTooLarge(f"The request's head is larger than {max_header_bytes} bytes.")
     if not head.count(b"\r\n") == head.count(b"\n") == head.count(b"\r"):
         return InvalidRequest("The lines of a request's head must end with CR and LF.")
     if len(head.translate(None, _CONTROLS)) != len(head):

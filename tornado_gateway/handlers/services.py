@@ -34,7 +34,6 @@ class FaceRules:
 
     max_body_bytes: int
     write_stall_seconds: float
-    body_seconds: float
     hosts: frozenset[str] | None
     """Names under which we may be asked; None: any."""
     cors_origins: frozenset[str]
