@@ -213,7 +213,11 @@ MUTANTS = (
     mutant(
         "heads are not looked at before Tornado reads them",
         "faults/test_input.py",
-        (f"{CORE}/handlers/clientstream.py", "        refusal = _refusal(head)\n", "        refusal = None\n"),
+        (
+            f"{CORE}/handlers/clientstream.py",
+            "        refusal = _refusal(head, self._max_header_bytes)\n",
+            "        refusal = None\n",
+        ),
     ),
     mutant(
         "strangers' bodies are read",
