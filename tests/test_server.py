@@ -24,7 +24,7 @@ async def test_a_worker_takes_its_share_of_the_connections(
     async with Gateway(settings) as gateway:
         listener = listener_for(gateway, settings, None, share=share)
 
-        assert (listener._most, listener._most_per_address) == expected
+        assert (listener._bounds.most, listener._bounds.most_per_address) == expected
 
 
 def test_an_address_is_shown_as_it_is_typed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import secrets
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Self
 
+from tornado.httputil import HTTPServerRequest
 from tornado.routing import URLSpec
 from tornado.web import Application
 
@@ -100,7 +102,7 @@ class Gateway:
 
     def application(self) -> Application:
         """A Tornado application that is this gateway and nothing else: every other address is its 404."""
-        return Application(
+        return _GatewayApplication(
             self.routes(),
             default_handler_class=NotFoundHandler,
             default_handler_args={"services": self.services},
@@ -144,6 +146,23 @@ class Gateway:
                     await services.idle.wait()
 
 
+class _GatewayApplication(Application):
+    """Finds a route that is a plain path by that path; Tornado tries the pattern of one route after another."""
+
+    def __init__(self, routes: list[URLSpec], **settings: Any) -> None:
+        super().__init__(routes, **settings)
+        self._plain = {route.regex.pattern[:-1]: route for route in routes if _PLAIN_PATH.fullmatch(route.regex.pattern)}
+
+    def find_handler(
+        self, request: HTTPServerRequest, **kwargs: Any
+    ) -> Any:  # Tornado names a class of its own that is not public
+        route = self._plain.get(request.path)
+        if route is None:
+            return super().find_handler(request, **kwargs)
+        return self.get_handler_delegate(request, route.handler_class, route.kwargs)
+
+
+_PLAIN_PATH = re.compile(r"[/\w]*\$")
 _chance = random.Random(secrets.randbits(256))  # noqa: S311  # ids are to be distinct, not secret: no system call for each
 _ENDING_SECONDS = 0.6
 """For requests that were told to stop to say so to their clients: the process is to end within a second."""

@@ -1,4 +1,4 @@
-"""The sockets that clients connect to: how many connections there may be, and what happens at the limit of open files.
+"""The sockets that clients connect to: how many connections there may be, how long they may be silent, and what happens at the limit of open files.
 
 Tornado's own accept loop has no cap, and at the descriptor limit it spins and writes a traceback for each turn.
 """
@@ -14,60 +14,56 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from tornado.http1connection import HTTP1ServerConnection
-from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream
-from tornado.netutil import ssl_wrap_socket
+from tornado.web import Application
 
+from tornado_gateway.downstream import ClientConnection, House
 from tornado_gateway.errors import Overloaded
-from tornado_gateway.handlers.clientstream import ClientStream, SecureClientStream, StrictStream
 from tornado_gateway.handlers.reply import error_answer
 from tornado_gateway.log import get_logger
+from tornado_gateway.presence import Presence
 
 _ACCEPTED_AT_ONCE = 64
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_SECONDS = 0.25
 _QUIET_SECONDS = 5.0
 _SWEEP_SECONDS = 0.5
+_FAREWELL_SECONDS = 1.0
+"""How long a client with TLS may take to say that it has seen the end."""
 
 _log = get_logger(__name__)
 
 
-class Listener(HTTPServer):
-    """Tornado's server behind an accept loop of its own.
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Connections in all and for one address; bytes of a request's head; seconds for a head to arrive, and for an idle connection to stay."""
 
-    `most` connections in all, `most_per_address` for one address; `max_header_bytes` for a request's head; `head_seconds` for a request's head to arrive, `idle_seconds` for an
-    idle connection to stay.
-    """
+    most: int
+    most_per_address: int
+    max_header_bytes: int
+    head_seconds: float
+    idle_seconds: float
 
-    def initialize(  # type: ignore[override]  # built here only, with bounds that Tornado does not know
-        self,
-        *args: Any,
-        most: int,
-        most_per_address: int,
-        max_header_bytes: int,
-        head_seconds: float,
-        idle_seconds: float,
-        tls: ssl.SSLContext | None,
-        **kwargs: Any,
-    ) -> None:
-        super().initialize(*args, **kwargs)
-        # The sweep below keeps these times: a timer of Tornado's for each head and each body costs more than reading them.
-        self.conn_params.header_timeout = None
-        self.conn_params.body_timeout = None
-        self._most = most
-        self._most_per_address = most_per_address
-        self._max_header_bytes = max_header_bytes
+
+class Listener:
+    """Accepts connections for one application. Build it inside the running loop."""
+
+    def __init__(self, application: Application, presence: Presence, bounds: Bounds, tls: ssl.SSLContext | None) -> None:
+        self._bounds = bounds
         self._tls = tls
-        self._head_seconds = head_seconds
-        self._idle_seconds = idle_seconds
-        self._sweep_every = max(0.05, min(_SWEEP_SECONDS, head_seconds / 4, idle_seconds / 4))
+        self._house = House(application, presence, bounds.max_header_bytes, "http" if tls is None else "https", self._count_out)
+        self._loop = asyncio.get_running_loop()
+        self._sweep_every = max(0.05, min(_SWEEP_SECONDS, bounds.head_seconds / 4, bounds.idle_seconds / 4))
         self._sweeping: asyncio.TimerHandle | None = None
         self._listening: list[socket.socket] = []
+        self._connections: set[ClientConnection] = set()
+        self._beginning: set[asyncio.Task[None]] = set()
+        """For those of them that the loop is taking over; with TLS until hands are shaken."""
         self._addresses: Counter[str] = Counter()
-        self._loop = asyncio.get_running_loop()
+        self._none_open = asyncio.Event()
+        self._none_open.set()
         self._quiet_until = 0.0
         self._unsaid = 0
 
@@ -92,34 +88,35 @@ class Listener(HTTPServer):
         if self._tls is not None:
             self._tls = tls
 
-    def _sweep(self) -> None:
-        """Close what has been silent for too long: one timer for all connections, not one for each request."""
-        now = time.monotonic()
-        for connection in list(self._connections):
-            stream = connection.stream
-            if isinstance(stream, StrictStream) and stream.overdue(now, self._head_seconds, self._idle_seconds):
-                stream.close()
-        if self._connections or self._listening:
-            self._sweeping = self._loop.call_later(self._sweep_every, self._sweep)
-
-    def close_idle(self, busy: set[IOStream]) -> None:
+    def close_idle(self) -> None:
         """Close the connections on which no request is at work."""
         for connection in list(self._connections):
-            if connection.stream not in busy:
-                connection.stream.close()
+            if not connection.busy:
+                connection.abort()
 
-    def on_close(self, server_conn: object) -> None:
-        super().on_close(server_conn)
-        if isinstance(server_conn, HTTP1ServerConnection):
-            peer = _peer(getattr(server_conn.context, "address", None))
-            self._addresses[peer] -= 1
-            if self._addresses[peer] <= 0:
-                del self._addresses[peer]
+    async def close_all_connections(self) -> None:
+        """Close them at once, and wait until they are closed."""
+        for task in self._beginning:
+            task.cancel()
+        await asyncio.gather(*self._beginning, return_exceptions=True)
+        for connection in list(self._connections):
+            connection.abort()
+        await self._none_open.wait()
+
+    def _sweep(self) -> None:
+        """Close what has been silent for too long: one timer for all connections, not one for each request."""
+        now, bounds = time.monotonic(), self._bounds
+        for connection in list(self._connections):
+            if connection.overdue(now, bounds.head_seconds, bounds.idle_seconds):
+                connection.abort()
+        self._sweeping = None
+        if self._connections or self._listening:
+            self._sweeping = self._loop.call_later(self._sweep_every, self._sweep)
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
-                connection, address = listening.accept()
+                accepted, address = listening.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except ConnectionAbortedError:
@@ -129,23 +126,52 @@ class Listener(HTTPServer):
                     raise
                 self._pause(listening, error)
                 return
-            peer = _peer(address)
-            if len(self._connections) >= self._most or self._addresses[peer] >= self._most_per_address:
-                self._turn_away(connection)
+            client = str(address[0]) if isinstance(address, tuple) and address else ""
+            if len(self._connections) >= self._bounds.most or self._addresses[client] >= self._bounds.most_per_address:
+                self._turn_away(accepted)
             else:
-                self._serve(connection, address, peer)
+                self._begin(accepted, client)
 
-    def _serve(self, connection: socket.socket, address: Any, peer: str) -> None:
-        connection.setblocking(False)
-        sizes = {"max_buffer_size": self.max_buffer_size, "read_chunk_size": self.read_chunk_size}
-        stream: IOStream
-        if self._tls is None:
-            stream = ClientStream(connection, max_header_bytes=self._max_header_bytes, **sizes)
-        else:
-            wrapped = ssl_wrap_socket(connection, self._tls, server_side=True, do_handshake_on_connect=False)
-            stream = SecureClientStream(wrapped, max_header_bytes=self._max_header_bytes, **sizes)
-        self._addresses[peer] += 1
-        self.handle_stream(stream, address)
+    def _begin(self, accepted: socket.socket, client: str) -> None:
+        connection = ClientConnection(self._house, client)
+        self._connections.add(connection)
+        self._none_open.clear()
+        self._addresses[client] += 1
+        beginning = self._loop.create_task(self._hand_over(accepted, connection))
+        self._beginning.add(beginning)
+        beginning.add_done_callback(self._beginning.discard)
+
+    async def _hand_over(self, accepted: socket.socket, connection: ClientConnection) -> None:
+        """Hand a connection to the loop; one that does not come about is nobody's fault but its client's."""
+        secure: dict[str, Any] = {}
+        if self._tls is not None:
+            secure = {
+                "ssl": self._tls,
+                "ssl_handshake_timeout": self._bounds.head_seconds,
+                "ssl_shutdown_timeout": _FAREWELL_SECONDS,
+            }
+        try:
+            accepted.setblocking(False)
+            # A token is a small packet: it must not wait for the acknowledgement of the one before it.
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.connect_accepted_socket(lambda: connection, accepted, **secure)
+        except OSError:  # TLS's errors are among them
+            accepted.close()
+            self._count_out(connection)
+        except BaseException:
+            accepted.close()
+            self._count_out(connection)
+            raise
+
+    def _count_out(self, connection: ClientConnection) -> None:
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        self._addresses[connection.client] -= 1
+        if self._addresses[connection.client] <= 0:
+            del self._addresses[connection.client]
+        if not self._connections:
+            self._none_open.set()
 
     def _turn_away(self, connection: socket.socket) -> None:
         """Say why, if it can be said without waiting, and close."""
@@ -175,7 +201,3 @@ class Listener(HTTPServer):
         if now >= self._quiet_until:
             _log.warning(event, times=self._unsaid, **facts)
             self._quiet_until, self._unsaid = now + _QUIET_SECONDS, 0
-
-
-def _peer(address: Any) -> str:
-    return str(address[0]) if isinstance(address, tuple) and address else ""

@@ -20,9 +20,8 @@ from tornado_gateway.app import Gateway
 from tornado_gateway.config import ConfigError, Settings
 from tornado_gateway.daemon import in_daemon
 from tornado_gateway.errors import GatewayError
-from tornado_gateway.handlers.clientstream import READ_AT_MOST_BYTES
 from tornado_gateway.hookspecs import StartupRefused
-from tornado_gateway.listener import Listener
+from tornado_gateway.listener import Bounds, Listener
 from tornado_gateway.log import get_logger
 from tornado_gateway.mainloop import run_to_end, settle_garbage
 from tornado_gateway.signals import Signals, unless
@@ -174,9 +173,7 @@ class _Server:
         listener.stop_listening()
         if not signals.at_once.is_set():
             signals.end_within(grace + _GRACE_AFTER_DRAIN)
-        asyncio.get_running_loop().call_later(
-            min(_IDLE_SECONDS, grace), lambda: listener.close_idle(services.streams_at_work())
-        )
+        asyncio.get_running_loop().call_later(min(_IDLE_SECONDS, grace), listener.close_idle)
         farewell = asyncio.sleep(min(_FAREWELL_SECONDS, grace))
         await unless(signals.at_once, asyncio.gather(gateway.drain(grace), farewell))
         await gateway.drain(0)
@@ -188,22 +185,14 @@ def listener_for(gateway: Gateway, settings: Settings, tls: ssl.SSLContext | Non
     server = settings.server
     most = _connection_limit(-(-server.max_connections // share))
     per_address = server.max_connections_per_address
-    return Listener(
-        gateway.application(),
+    bounds = Bounds(
         most=most,
         most_per_address=max(1, most // 2) if per_address is None else min(most, -(-per_address // share)),
         max_header_bytes=server.max_header_bytes,
         head_seconds=server.body_seconds,
         idle_seconds=server.keepalive_seconds,
-        tls=tls,
-        protocol="http" if tls is None else "https",
-        xheaders=False,
-        chunk_size=64 * 1024,
-        max_header_size=READ_AT_MOST_BYTES,
-        # Larger bodies are refused by the handlers, in words; this is what may come in all before the connection is cut.
-        max_body_size=1 << 40,
-        max_buffer_size=1 << 20,
     )
+    return Listener(gateway.application(), gateway.services.presence, bounds, tls)
 
 
 def _connection_limit(wanted: int) -> int:

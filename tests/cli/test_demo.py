@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,10 @@ import pytest
 from tornado_gateway.cli.demo import curl_line, simulated_ollama, snippet
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
+@contextmanager
+def started(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
     """The program as a newcomer starts it, and what it printed until it was ready."""
     command = [sys.executable, "-m", "tornado_gateway", "demo", "--port", "0"]
-    folder = tmp_path_factory.mktemp("demo")
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         lines: list[str] = []
@@ -25,6 +25,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple["subprocess
                 break
         yield process, lines
         process.kill()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
+    with started(tmp_path_factory.mktemp("demo")) as running:
+        yield running
 
 
 def test_the_printed_curl_line_works_when_pasted(demo: tuple["subprocess.Popen[str]", list[str]]) -> None:
@@ -46,12 +52,11 @@ def test_the_printed_python_works_when_pasted(demo: tuple["subprocess.Popen[str]
     assert done.returncode == 0
 
 
-def test_ctrl_c_ends_both(demo: tuple["subprocess.Popen[str]", list[str]]) -> None:
-    process, _ = demo
+def test_ctrl_c_ends_both(tmp_path: Path) -> None:
+    with started(tmp_path) as (process, _):
+        os.kill(process.pid, signal.SIGINT)
 
-    os.kill(process.pid, signal.SIGINT)
-
-    assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=20) == 0
 
 
 def test_the_port_of_the_simulated_ollama_can_be_given() -> None:

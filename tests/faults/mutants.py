@@ -61,7 +61,7 @@ MUTANTS = (
     mutant(
         "a reader that takes nothing is never cut off",
         "faults/test_slow_readers.py",
-        (f"{CORE}/handlers/reply.py", "asyncio.timeout(self._stall_seconds)", "asyncio.timeout(None)"),
+        (f"{CORE}/downstream/sending.py", "asyncio.timeout(stall_seconds)", "asyncio.timeout(None)"),
     ),
     mutant(
         "the future is cancelled, the connection to Ollama stays",
@@ -97,7 +97,7 @@ MUTANTS = (
         (
             f"{CORE}/handlers/reply.py",
             "            self.write(self._fail(error))\n",
-            '            self.write(self._fail(error))\n            self._pending = self._connection.write(b"0\\r\\n\\r\\n")\n',
+            '            self.write(self._fail(error))\n            self._peer.write(b"0\\r\\n\\r\\n")\n',
         ),
     ),
     mutant(
@@ -211,21 +211,26 @@ MUTANTS = (
         (f"{CORE}/handlers/gate.py", "    if name in allowed or name.endswith", "    if name or name.endswith"),
     ),
     mutant(
-        "heads are not looked at before Tornado reads them",
+        "bare line ends end a line",
         "faults/test_input.py",
         (
-            f"{CORE}/handlers/clientstream.py",
-            "        refusal = _refusal(head, self._max_header_bytes)\n",
-            "        refusal = None\n",
+            f"{CORE}/downstream/head.py",
+            "        raise _line_ends()\n    if len(data.translate",
+            '        data = data.replace(b"\\r", b"").replace(b"\\n", b"\\r\\n")\n    if len(data.translate',
         ),
+    ),
+    mutant(
+        "a length and chunks may stand side by side",
+        "faults/test_input.py",
+        (f"{CORE}/downstream/head.py", "        if length is not None or not plain", "        if not plain"),
     ),
     mutant(
         "strangers' bodies are read",
         "faults/test_input.py",
         (
             f"{CORE}/handlers/base.py",
-            "            await linger(self._connection, generous=isinstance(error, RequestTooLarge))\n",
-            "            await linger(self._connection, generous=True)\n",
+            "            await self.peer.linger(generous=isinstance(error, RequestTooLarge))\n",
+            "            await self.peer.linger(generous=True)\n",
         ),
     ),
     mutant(

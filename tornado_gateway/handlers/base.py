@@ -7,13 +7,13 @@ cancels the request; `finished` is told once, at the end, however it ended.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from tornado.http1connection import HTTP1Connection
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.httputil import HTTPServerRequest
+from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 
 from tornado_gateway.context import Ended, learn
@@ -27,9 +27,9 @@ from tornado_gateway.errors import (
 )
 from tornado_gateway.exchange import Tally
 from tornado_gateway.handlers import facts, gate
-from tornado_gateway.handlers.clientstream import StrictStream
-from tornado_gateway.handlers.linger import linger
-from tornado_gateway.handlers.reply import ReaderStalled, Reply
+from tornado_gateway.handlers.embedded import TornadoPeer
+from tornado_gateway.handlers.peer import Peer, ReaderStalled
+from tornado_gateway.handlers.reply import Reply
 from tornado_gateway.handlers.services import Services
 from tornado_gateway.log import get_logger
 
@@ -54,6 +54,12 @@ class Access:
     authenticated: bool
 
 
+def peer_of(request: HTTPServerRequest) -> Peer:
+    """The connection that a request came by: one of ours, or that of the Tornado server in which the routes are mounted."""
+    connection = request.connection
+    return TornadoPeer(connection) if isinstance(connection, HTTP1Connection) else cast(Peer, connection)
+
+
 @stream_request_body
 class GatewayHandler(RequestHandler):
     """The base of all handlers; a route's own work is `work`."""
@@ -65,6 +71,7 @@ class GatewayHandler(RequestHandler):
         self._services = services
         self._task: asyncio.Task[Any] | None = None
         self._ending: Ended | None = None
+        self._begun = False
         self._concluded = False
         self._refusal: GatewayError | None = None
         self._chunks: list[bytes] = []
@@ -82,41 +89,39 @@ class GatewayHandler(RequestHandler):
     async def prepare(self) -> None:
         """Before the body is read: who asks, and is the head good?"""
         services, request = self._services, self.request
-        self._connection = cast(HTTP1Connection, request.connection)
-        if self.stream.closed():
+        self.peer = peer_of(request)
+        if self.peer.closed or self._ending is not None:
             # A request that lay behind another when its client left: nobody is there to be answered, so it is not begun.
             self._finished = self._concluded = True
             return
-        self._socket = self._connection.stream.socket.fileno()
+        self._begun = True
         self.tally = Tally()
         self.context = facts.new_context(request, services.new_id)
         self.reply = Reply(
-            request, services.rules.write_stall_seconds, self.reply_headers, keep_alive=lambda: not services.draining
+            request, self.peer, services.rules.write_stall_seconds, self.reply_headers, keep_alive=lambda: not services.draining
         )
         services.begin(self)
-        services.presence.watch(self._socket, self._gone)
+        self.peer.watch(services.presence, self._gone)
         await self._guarded(self._enter())
-        if isinstance(self.stream, StrictStream) and self._expects_body:
-            self.stream.body_since = time.monotonic()
 
-    async def data_received(self, chunk: bytes) -> None:
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """A part of the body. What came with the head may be given before `prepare` has run."""
         self._received += len(chunk)
         limit = self._services.rules.max_body_bytes
         if self._concluded:
             # The rest of a body that is refused is read and dropped, so that the client comes to read the refusal.
             if self._received > limit + _DROPPED_BYTES:
-                self._connection.close()
-        elif self._received > limit:
+                self.peer.close()
+        elif self._received > limit and self._begun:
             self._chunks.clear()
-            await self._guarded(self._refuse_unread(gate.too_large(limit)))
+            return self._guarded(self._refuse_unread(gate.too_large(limit)))
         else:
             self._chunks.append(chunk)
+        return None
 
     async def _method(self) -> None:
-        if isinstance(self.stream, StrictStream):
-            self.stream.body_since = None
         if self._concluded:
-            self._connection.close()
+            self.peer.close()
         else:
             await self._guarded(self._respond())
 
@@ -125,10 +130,6 @@ class GatewayHandler(RequestHandler):
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self._gone()
-
-    @property
-    def stream(self) -> IOStream:
-        return self._connection.stream
 
     def stop(self) -> None:
         """End the request because the server stops: see `AtWork`."""
@@ -140,7 +141,7 @@ class GatewayHandler(RequestHandler):
             if self.access.authenticated and self.request.method != "OPTIONS":
                 learn(self.context, principal=await self._services.hooks.authenticate(self.context))
             if self._expects_body:
-                gate.check_body(self.context.headers, self._services.rules.max_body_bytes)
+                gate.check_body(self.context.headers, self._services.rules.max_body_bytes, self._received)
         except GatewayError as error:
             if not self._expects_body and self.request.method in _METHODS:
                 self._refusal = error  # nothing more comes: it is said in turn, and the connection stays
@@ -148,7 +149,7 @@ class GatewayHandler(RequestHandler):
             # Tornado goes on to the method, and for an odd one has none, unless it believes that the answer is finished.
             self._finished = True
             await self._refuse_unread(error)
-            await linger(self._connection, generous=isinstance(error, RequestTooLarge))
+            await self.peer.linger(generous=isinstance(error, RequestTooLarge))
 
     def _check_head(self) -> None:
         request, rules = self.request, self._services.rules
@@ -250,7 +251,7 @@ class GatewayHandler(RequestHandler):
         if self._concluded:
             return
         self._concluded = True
-        self._services.presence.forget(self._socket, self._gone)
+        self.peer.forget(self._services.presence, self._gone)
         status = self.reply.status or (None if error is None else self._status(error))
         code = code if error is None else error.code
         outcome = facts.outcome(self.context, self.tally, ended, status, code, self.reply.bytes_out)
@@ -276,10 +277,10 @@ class GatewayHandler(RequestHandler):
         self._ending = ending
         if self._task is not None:
             self._task.cancel()
-        elif ending == "client_left":
+        elif ending == "client_left" and self._begun:
             # The body was still coming in: no coroutine of ours waits for it.
             self._services.spawn(self._conclude("client_left"))
-            self._connection.close()
+            self.peer.close()
 
     @property
     def _expects_body(self) -> bool:
@@ -300,7 +301,7 @@ class GatewayHandler(RequestHandler):
             InternalError("The gateway failed.") if status_code >= 500 else InvalidRequest("The request is malformed.")
         )
         headers = {"X-Request-Id": self._services.new_id()}
-        Reply(self.request, 1, lambda: headers, keep_alive=lambda: False).error(error, error.status)
+        Reply(self.request, peer_of(self.request), 1, lambda: headers, keep_alive=lambda: False).error(error, error.status)
         self._finished = True
 
     def log_exception(self, *exc_info: Any) -> None:

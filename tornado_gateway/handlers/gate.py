@@ -78,12 +78,15 @@ def check_single(repeated: Collection[str]) -> None:
             raise InvalidRequest(f"The header {name} stands more than once.")
 
 
-def check_body(headers: Mapping[str, str], max_body_bytes: int) -> None:
-    """Refuse a body by what its head says: too large, compressed, or of a type that web pages may send without asking."""
+def check_body(headers: Mapping[str, str], max_body_bytes: int, received: int = 0) -> None:
+    """Refuse a body by what its head says: too large, compressed, or of a type that web pages may send without asking.
+
+    `received` is how much of it has come already, in bytes.
+    """
     length = headers.get("content-length", "")
     if len(length) > _LENGTH_DIGITS:
         raise InvalidRequest("The header content-length is malformed.")
-    if length.isdecimal() and int(length) > max_body_bytes:
+    if received > max_body_bytes or (length.isdecimal() and int(length) > max_body_bytes):
         raise too_large(max_body_bytes)
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):

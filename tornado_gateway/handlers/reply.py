@@ -1,25 +1,20 @@
 """One answer on its way to a client: the sink that is a socket.
 
-It writes to Tornado's connection, not through `RequestHandler.write`: Tornado must not be able to give a broken stream a regular end.
-Heads are written as bytes, and a token goes to the socket in one call: through Tornado's layers it costs five times as much CPU.
+It writes to the connection, not through `RequestHandler.write`: Tornado must not be able to give a broken stream a regular end.
 """
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import cast
 
-from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
-from tornado.iostream import SSLIOStream
 
 from tornado_gateway.errors import ErrorBody, GatewayError
-from tornado_gateway.handlers.linger import close_behind, shut_sending
+from tornado_gateway.handlers.peer import Peer
 from tornado_gateway.wire.ollama import encode_json
 from tornado_gateway.wire.sse import event
 
@@ -29,23 +24,19 @@ LAST_WORDS_SECONDS = 0.5
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
-class ReaderStalled(Exception):
-    """The client took nothing for longer than `server.write_stall_seconds`."""
-
-
 class Reply:
     """A sink (see `exchange.Sink`) that writes HTTP/1.1. `headers` gives what goes out with the head, asked for when it does."""
 
     def __init__(
         self,
         request: HTTPServerRequest,
+        peer: Peer,
         stall_seconds: float,
         headers: Callable[[], Mapping[str, str]],
         *,
         keep_alive: Callable[[], bool],
     ) -> None:
-        self._connection = cast(HTTP1Connection, request.connection)
-        self._stream = self._connection.stream
+        self._peer = peer
         self._stall_seconds = stall_seconds
         self._headers = headers
         self._head_only = request.method == "HEAD"
@@ -53,10 +44,7 @@ class Reply:
         self._chunked = self._modern and not self._head_only
         self._keep_alive = _may_keep_alive(request)
         self._server_keeps_alive = keep_alive
-        # TLS has buffers of its own, whose rules only Tornado's stream knows.
-        self._direct = not isinstance(self._stream, SSLIOStream)
         self._fail: Callable[[GatewayError], bytes] = fail_event
-        self._pending: asyncio.Future[None] | None = None
         self.started = False
         self.ended = False
         self.status: int | None = None
@@ -65,48 +53,30 @@ class Reply:
     @property
     def congested(self) -> bool:
         """Whether bytes wait that the kernel did not take."""
-        return self._stream.writing()
+        return self._peer.congested
 
     @property
     def closed(self) -> bool:
-        return self._stream.closed()
+        return self._peer.closed
 
     def start(self, content_type: str, fail: Callable[[GatewayError], bytes]) -> None:
         """Send the head of a streamed answer; `fail` gives the words with which it would break off."""
         self.started = True
         self._fail = fail
-        # A token is a small packet: it must not wait for the acknowledgement of the one before it.
-        self._stream.set_nodelay(True)
         headers = {"Content-Type": content_type, "Cache-Control": "no-cache", "X-Accel-Buffering": "no", **self._headers()}
         if self._chunked:
             headers["Transfer-Encoding"] = "chunked"
         elif not self._head_only:
             self._keep_alive = False  # the end of the connection is the end of the body
-        self._pending = self._connection.write(self._head(200, headers))
+        self._peer.write(self._head(200, headers))
 
     def write(self, data: bytes) -> None:
         self.bytes_out += len(data)
-        framed = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
-        if self._direct and not self._stream.writing() and not self._stream.closed():
-            try:
-                sent = self._stream.write_to_fd(memoryview(framed))
-            except OSError:
-                sent = 0  # full, or broken: the stream finds out which
-            if sent == len(framed):
-                return
-            framed = framed[sent:]
-        self._pending = self._connection.write(framed)
+        self._peer.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     async def drain(self) -> None:
         """Wait until the kernel has taken all; raises `ReaderStalled` when it took nothing for too long."""
-        while self._pending is not None and self._stream.writing():
-            taken = self._stream._total_write_done_index  # progress that Tornado does not tell otherwise
-            try:
-                async with asyncio.timeout(self._stall_seconds):
-                    await asyncio.shield(self._pending)
-            except TimeoutError:
-                if self._stream._total_write_done_index == taken:  # as above
-                    raise ReaderStalled from None
+        await self._peer.drain(self._stall_seconds)
 
     def end(self, data: bytes) -> None:
         """Send the last part of a streamed answer and the regular end of its body."""
@@ -114,7 +84,7 @@ class Reply:
         self.ended = True
         if self._chunked:
             data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
-        self._pending = self._connection.write(data)
+        self._peer.write(data)
         self._finish()
 
     def whole(self, content_type: str, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
@@ -133,26 +103,21 @@ class Reply:
         """
         self._keep_alive = False
         self._whole(JSON, error_body(error.body()), status, error_headers(error))
-        await shut_sending(self._stream)
+        await self._peer.shut_sending()
 
     def _whole(self, content_type: str, body: bytes, status: int, headers: Mapping[str, str]) -> None:
         self.started = self.ended = True
         fixed = {"Content-Type": content_type, "Content-Length": str(len(body))} if status != 204 else {}
         head = self._head(status, {**fixed, **self._headers(), **headers})
         self.bytes_out += len(body)
-        self._pending = self._connection.write(head if self._head_only else head + body)
+        self._peer.write(head if self._head_only else head + body)
 
     async def break_off(self, error: GatewayError) -> None:
         """End a streamed answer that has begun: one error event, then a close without the end of the body."""
         self.ended = True
-        if not self._stream.closed():
+        if not self._peer.closed:
             self.write(self._fail(error))
-            try:
-                async with asyncio.timeout(LAST_WORDS_SECONDS):
-                    while self._pending is not None and self._stream.writing():
-                        await asyncio.shield(self._pending)
-            except TimeoutError:
-                pass
+            await self._peer.flush(LAST_WORDS_SECONDS)
         self.abort()
 
     def let_go(self) -> None:
@@ -162,7 +127,7 @@ class Reply:
     def abort(self) -> None:
         """Close the connection at once."""
         self.ended = True
-        self._connection.close()
+        self._peer.close()
 
     def _head(self, status: int, headers: Mapping[str, str]) -> bytes:
         self.status = status
@@ -173,9 +138,7 @@ class Reply:
         return f"HTTP/1.1 {status} {reason}\r\n{lines}{kept}Date: {_date()}\r\n\r\n".encode("latin-1")
 
     def _finish(self) -> None:
-        self._connection.finish()
-        if not self._keep_alive:
-            close_behind(self._stream, self._pending)
+        self._peer.finish(keep_alive=self._keep_alive)
 
 
 def _may_keep_alive(request: HTTPServerRequest) -> bool:

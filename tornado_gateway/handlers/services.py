@@ -7,9 +7,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tornado.iostream import IOStream
-
 from tornado_gateway.exchange import Exchange
+from tornado_gateway.handlers.peer import Peer
 from tornado_gateway.hooks import Hooks
 from tornado_gateway.lag import LoopLag
 from tornado_gateway.models import Catalog
@@ -20,8 +19,7 @@ from tornado_gateway.upstream import Ollama
 class AtWork(Protocol):
     """A request that has not ended."""
 
-    @property
-    def stream(self) -> IOStream: ...
+    peer: Peer
 
     def stop(self) -> None:
         """End it because the server stops."""
@@ -66,10 +64,6 @@ class Services:
         self.at_work.discard(request)
         if not self.at_work:
             self.idle.set()
-
-    def streams_at_work(self) -> set[IOStream]:
-        """The connections on which a request is at work."""
-        return {request.stream for request in self.at_work}
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what has no request's coroutine to run in; kept, and awaited by `settle`."""

@@ -1,0 +1,140 @@
+"""Answers on their way to clients that read slowly, not at all, or leave."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from downstream.conftest import Handler, Stage
+from tornado.iostream import StreamClosedError
+
+from tornado_gateway.downstream import ClientConnection
+from tornado_gateway.handlers.peer import ReaderStalled
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+MUCH = b"x" * 5_000_000
+SOON = 5
+
+
+Work = Callable[[ClientConnection], Awaitable[None]]
+Ending = asyncio.Future[BaseException | None]
+
+
+async def ended_by(stage: Stage, work: Work) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, Ending]:
+    """A client of a handler that does `work`, and how that ends."""
+    ending: Ending = asyncio.get_running_loop().create_future()
+
+    async def run(handler: Handler) -> None:
+        try:
+            await work(handler.peer)
+        except (ReaderStalled, StreamClosedError) as error:
+            ending.set_result(error)
+        else:
+            ending.set_result(None)
+
+    stage.work = run
+    reader, writer = await stage.connect()
+    writer.write(GET)
+    return reader, writer, ending
+
+
+async def test_a_reader_that_takes_nothing_has_stalled(stage: Stage) -> None:
+    async def work(peer: ClientConnection) -> None:
+        peer.write(MUCH)
+        await peer.drain(0.2)
+
+    _, _, ending = await ended_by(stage, work)
+
+    assert isinstance(await asyncio.wait_for(ending, SOON), ReaderStalled)
+
+
+async def test_a_reader_that_reads_gets_all_and_what_waits_is_told(stage: Stage) -> None:
+    async def work(peer: ClientConnection) -> None:
+        peer.write(MUCH)
+        assert peer.congested
+        await peer.drain(SOON)
+        assert not peer.congested
+        peer.finish(keep_alive=False)
+
+    reader, _, ending = await ended_by(stage, work)
+
+    assert await asyncio.wait_for(reader.read(), SOON) == MUCH
+    assert await ending is None
+
+
+async def test_an_end_comes_behind_all_that_was_written(stage: Stage) -> None:
+    async def work(peer: ClientConnection) -> None:
+        peer.write(MUCH)
+        peer.finish(keep_alive=False)
+        await peer.drain(SOON)
+
+    reader, _, ending = await ended_by(stage, work)
+
+    assert await asyncio.wait_for(reader.read(), SOON) == MUCH
+    assert await ending is None
+    await asyncio.wait_for(stage.lost.wait(), SOON)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+async def test_who_leaves_before_all_is_taken_has_left(stage: Stage, finished: bool) -> None:
+    async def work(peer: ClientConnection) -> None:
+        peer.write(MUCH)
+        if finished:
+            peer.finish(keep_alive=False)
+        await peer.drain(SOON)
+
+    _, writer, ending = await ended_by(stage, work)
+    await stage.until(lambda: stage.connection and stage.connection.congested)
+    writer.transport.abort()
+
+    assert isinstance(await asyncio.wait_for(ending, SOON), StreamClosedError)
+
+
+async def test_flush_waits_no_longer_than_it_is_told(stage: Stage) -> None:
+    async def work(peer: ClientConnection) -> None:
+        peer.write(MUCH)
+        await peer.flush(0.05)
+        assert peer.congested
+
+    _, _, ending = await ended_by(stage, work)
+
+    assert await asyncio.wait_for(ending, SOON) is None
+
+
+async def test_what_is_said_last_can_be_read_while_more_is_sent(stage: Stage) -> None:
+    async def work(peer: ClientConnection) -> None:
+        peer.write(b"HTTP/1.1 413 No\r\n\r\n")
+        await peer.shut_sending()
+        await peer.linger(generous=True)
+
+    reader, writer, ending = await ended_by(stage, work)
+    writer.write(MUCH)
+
+    assert await asyncio.wait_for(reader.read(), SOON) == b"HTTP/1.1 413 No\r\n\r\n"
+    await writer.drain()
+    writer.close()
+    assert await asyncio.wait_for(ending, SOON) is None
+
+
+async def test_a_stranger_who_goes_on_sending_is_cut_off(stage: Stage) -> None:
+    async def work(peer: ClientConnection) -> None:
+        await peer.linger(generous=False)
+
+    _, writer, ending = await ended_by(stage, work)
+    writer.write(MUCH)
+
+    await asyncio.wait_for(stage.lost.wait(), SOON)
+    assert await asyncio.wait_for(ending, SOON) is None
+
+
+async def test_nothing_is_written_to_who_has_left(stage: Stage) -> None:
+    async def work(peer: ClientConnection) -> None:
+        await stage.left.wait()
+        assert peer.closed
+        peer.write(b"late")
+        await peer.drain(SOON)
+
+    _, writer, ending = await ended_by(stage, work)
+    await stage.until(lambda: stage.handlers)
+    writer.close()
+
+    assert isinstance(await asyncio.wait_for(ending, SOON), StreamClosedError)

@@ -1,0 +1,160 @@
+"""The way back to a client: what the handlers see of a connection (`Peer`), but for its next request, and every way in which it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from tornado.iostream import StreamClosedError
+
+from tornado_gateway.handlers.peer import ReaderStalled, linger_bounds
+from tornado_gateway.presence import Presence
+
+
+class Sending(asyncio.Protocol):
+    """A protocol that writes to the loop's own transport; what comes in is the subclass's work."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._closed = False
+        self._ending = False
+        """Whether the connection ends when all that was written is on its way."""
+        self._cut = False
+        """Whether it ended before that."""
+        self._droppable: int | None = None
+        """How many more bytes are read and dropped before the end; None: what comes is wanted."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._congested = False
+        self._moved: asyncio.Future[None] | None = None
+        """Done when what was written has been taken, or the connection has ended."""
+        self._close_callback: Callable[[], None] | None = None
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
+    def congested(self) -> bool:
+        return self._congested and not self._closed
+
+    @property
+    def lingering(self) -> bool:
+        """Whether nothing is read any more but to let the client read its answer; ends by itself."""
+        return self._droppable is not None
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        """Tornado's way to hear that the client has left: once, while a request is at work."""
+        self._close_callback = callback
+
+    def watch(self, presence: Presence, gone: Callable[[], None]) -> None:
+        """Nothing: the close callback misses nobody."""
+
+    def forget(self, presence: Presence, gone: Callable[[], None]) -> None:
+        """Nothing, as above."""
+
+    def write(self, data: bytes) -> None:
+        if not self._closed and self._transport is not None:
+            self._transport.write(data)
+
+    async def drain(self, stall_seconds: float) -> None:
+        while self.congested and (transport := self._transport) is not None:
+            waiting = transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(stall_seconds):
+                    await self._movement()
+            except TimeoutError:
+                if transport.get_write_buffer_size() >= waiting:
+                    raise ReaderStalled from None
+        if self._cut:
+            raise StreamClosedError
+
+    async def flush(self, seconds: float) -> None:
+        if self.congested:
+            await asyncio.wait([self._movement()], timeout=seconds)
+
+    async def shut_sending(self) -> None:
+        self._shut_sending()
+
+    async def linger(self, *, generous: bool) -> None:
+        if not self._closed:
+            self._drop_what_comes(generous=generous)
+        while not self._closed:
+            await self._movement()
+
+    def close(self) -> None:
+        if not self.lingering:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once, lingering or not."""
+        self._closed = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are not asyncio's by class, only by what they do.
+        self._transport = cast("asyncio.Transport", transport)
+        # Whatever the kernel does not take at once is back-pressure: nothing piles up here.
+        self._transport.set_write_buffer_limits(high=0)
+        if self._closed:
+            self._transport.abort()
+
+    def eof_received(self) -> None:
+        # Who only shut down the sending side counts as gone, as for Ollama. The transport closes itself behind this.
+        self._cut = True
+        self._gone()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._ending or exc is not None:
+            self._cut = True
+        self._transport = None
+        self._gone()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def pause_writing(self) -> None:
+        self._congested = True
+
+    def resume_writing(self) -> None:
+        self._congested = False
+        self._tell_moved()
+
+    def _end(self) -> None:
+        """Close once all that was written is on its way; who waits for that sees to it that it does not take for ever."""
+        self._ending = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def _shut_sending(self) -> None:
+        if not self._closed and self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _drop_what_comes(self, *, generous: bool) -> None:
+        seconds, self._droppable = linger_bounds(generous=generous)
+        self._timer = self._loop.call_later(seconds, self.abort)
+
+    def _drop(self, count: int) -> None:
+        self._droppable = (self._droppable or 0) - count
+        if self._droppable < 0:
+            self.abort()
+
+    def _gone(self) -> None:
+        self._closed = True
+        self._tell_moved()
+        self._tell_gone()
+
+    def _tell_gone(self) -> None:
+        callback, self._close_callback = self._close_callback, None
+        if callback is not None:
+            callback()
+
+    def _movement(self) -> asyncio.Future[None]:
+        if self._moved is None or self._moved.done():
+            self._moved = self._loop.create_future()
+        return self._moved
+
+    def _tell_moved(self) -> None:
+        if self._moved is not None and not self._moved.done():
+            self._moved.set_result(None)
