@@ -1,10 +1,12 @@
 """From bytes to requests of an application, in whatever pieces and order they come."""
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
 from downstream.conftest import Handler, Stage, echo
+from tornado.iostream import StreamClosedError
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%b\r\n"
@@ -148,6 +150,36 @@ async def test_a_body_that_breaks_off_into_nonsense_is_refused_and_its_handler_t
     await asyncio.wait_for(stage.left.wait(), SOON)
 
 
+async def test_what_lies_unread_does_not_grow_with_each_answer(stage: Stage) -> None:
+    reader, writer = await stage.connect()
+    writer.write(GET * 200_000)
+    for _ in range(100):
+        await answer(reader)
+
+    assert stage.connection
+    assert len(stage.connection._unread) < 1_000_000
+    writer.transport.abort()
+
+
+async def test_a_head_longer_than_what_is_read_ahead_is_read_on(stage: Stage) -> None:
+    """Behind a request that is at work, reading stops before this head has ended."""
+    stage.max_header_bytes = 2_000_000
+    stage.ready.clear()
+    reader, writer = await stage.connect()
+    writer.write(GET + GET[:-2] + b"X: " + b"a" * 1_500_000 + b"\r\n\r\n")
+    await stage.until(lambda: stage.connection and stage.connection._watched >= 0)
+    stage.ready.set()
+
+    assert [await answer(reader) for _ in range(2)] == [b"", b""]
+
+
+async def test_empty_lines_before_a_request_cost_no_more_than_they_are_long(stage: Stage) -> None:
+    reader, writer = await stage.connect()
+    writer.write(b"\r\n" * 2_000_000 + GET)
+
+    assert await answer(reader) == b""
+
+
 async def test_who_leaves_behind_more_than_is_read_is_seen(stage: Stage) -> None:
     release = asyncio.Event()
 
@@ -157,7 +189,7 @@ async def test_who_leaves_behind_more_than_is_read_is_seen(stage: Stage) -> None
 
     stage.work = wait
     _, writer = await stage.connect()
-    writer.write(GET + b"x" * 500_000)
+    writer.write(GET + b"x" * 200_000)
     await stage.until(lambda: stage.connection and stage.connection._watched >= 0)
     writer.close()
 
@@ -207,3 +239,58 @@ async def test_a_request_at_work_is_never_overdue(stage: Stage) -> None:
     assert stage.connection.busy
     assert not stage.connection.overdue(stage.connection._since + 1e6, 1, 10)
     stage.ready.set()
+
+
+async def test_an_answer_that_nobody_waits_for_may_be_untaken_as_long_as_a_connection_idle(stage: Stage) -> None:
+    async def much(handler: Handler) -> None:
+        handler.peer.write(b"HTTP/1.1 400 No\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 5_000_000)
+        handler.peer.finish(keep_alive=True)
+
+    stage.work = much
+    reader, writer = await stage.connect()
+    writer.write(GET)
+    await stage.until(lambda: stage.connection and stage.connection.congested)
+    connection = stage.connection
+    assert connection
+    begun = connection._since
+
+    assert not connection.overdue(begun + 9, 1, 10)
+    await reader.readexactly(2_000_000)
+    assert not connection.overdue(begun + 12, 1, 10)
+    assert not connection.overdue(begun + 21, 1, 10)
+    assert connection.overdue(begun + 23, 1, 10)
+
+
+async def test_an_answer_that_its_handler_waits_for_is_the_handlers_to_end(stage: Stage) -> None:
+    async def much(handler: Handler) -> None:
+        handler.peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 5_000_000)
+        handler.peer.finish(keep_alive=True)
+        with contextlib.suppress(StreamClosedError):
+            await handler.peer.drain(60)
+
+    stage.work = much
+    _, writer = await stage.connect()
+    writer.write(GET)
+    await stage.until(lambda: stage.connection and stage.connection.congested)
+
+    assert stage.connection
+    assert not stage.connection.overdue(stage.connection._since + 1e6, 1, 10)
+    assert not stage.connection.overdue(stage.connection._since + 2e6, 1, 10)
+
+
+async def test_a_connection_is_idle_from_when_its_answer_was_taken(stage: Stage) -> None:
+    async def much(handler: Handler) -> None:
+        handler.peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 5_000_000)
+        handler.peer.finish(keep_alive=True)
+
+    stage.work = much
+    reader, writer = await stage.connect()
+    writer.write(GET)
+    await stage.until(lambda: stage.connection and stage.connection.congested)
+    connection = stage.connection
+    assert connection
+    finished = connection._since
+    assert len(await answer(reader)) == 5_000_000
+
+    assert not connection.busy
+    assert connection._since > finished

@@ -8,6 +8,7 @@ that a client that leaves is seen at once; and a body that came whole with its h
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from tornado_gateway.presence import Presence
 _READ_AHEAD_BYTES = 64 * 1024
 """What may lie unread behind a request that is at work; more is left to the kernel."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 
 _log = get_logger(__name__)
 
@@ -75,7 +77,10 @@ class ClientConnection(Sending):
         self._watched = -1
         """The descriptor while what comes is left to the kernel."""
         self._since = time.monotonic()
-        """When the wait for a head, the head, or the reading of a body began; meaningless while a request is answered."""
+        """When the wait for a head, the head, or the reading of a body began, or the client last took some of an answer that is finished;
+        meaningless while a request is answered."""
+        self._untaken = 0
+        """How much of a finished answer waited when that was last looked at."""
         self._head_begun = False
         self._served = False
 
@@ -89,15 +94,24 @@ class ClientConnection(Sending):
         return self._delegate is not None or self._congested
 
     def overdue(self, now: float, head_seconds: float, idle_seconds: float) -> bool:
-        """Whether a head has taken too long, from its first byte or, on a new connection, from the start; or a body has."""
-        waited = now - self._since
+        """Whether a head has taken too long, from its first byte or, on a new connection, from the start; or a body has; or an answer."""
         if self.lingering:
             return False
+        if self._delegate is None and self._congested:
+            return self._untaken_since(now) > idle_seconds
+        waited = now - self._since
         if self.busy:
             return self._taking and waited > head_seconds
         if self._head_begun:
             return waited > head_seconds
         return waited > (idle_seconds if self._served else min(head_seconds, idle_seconds))
+
+    def _untaken_since(self, now: float) -> float:
+        """For how long the client has taken nothing of a finished answer that nobody waits for: an error, say, among many unread ones."""
+        untaken = self._waiting_bytes()
+        if untaken != self._untaken or self.awaited:
+            self._untaken, self._since = untaken, now
+        return now - self._since
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._resume_reading()
@@ -113,11 +127,13 @@ class ClientConnection(Sending):
             self._read_body()
         elif not self.busy:
             self._read_head()
-        elif len(self._unread) > _READ_AHEAD_BYTES:
+        if self.busy and not self._taking and len(self._unread) > _READ_AHEAD_BYTES:
             self._pause_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if self._delegate is None:
+            self._since = time.monotonic()
         self._read_next()
 
     def write(self, data: bytes) -> None:
@@ -133,7 +149,8 @@ class ClientConnection(Sending):
             self._end()
             return
         self._since, self._head_begun = time.monotonic(), bool(self._unread)
-        self._resume_reading()
+        if len(self._unread) <= _READ_AHEAD_BYTES:  # else what is read would grow with each answer
+            self._resume_reading()
         if self._unread:
             self._loop.call_soon(self._read_next)
 
@@ -158,13 +175,16 @@ class ClientConnection(Sending):
         except GatewayError as error:
             self._refuse(error)
         else:
-            if head is not None:
+            if head is None:
+                self._resume_reading()
+            else:
                 self._begin(head)
 
     def _whole_head(self) -> Head | None:
         unread, most = self._unread, self._house.max_header_bytes
-        while unread.startswith(b"\r\n"):  # RFC 9112, 2.2: empty lines before a request are passed over
-            self._unread = unread = unread[2:]
+        if unread.startswith(b"\r\n"):  # RFC 9112, 2.2: empty lines before a request are passed over
+            lines = _EMPTY_LINES.match(unread)
+            self._unread = unread = unread[lines.end() :] if lines is not None else unread
         end = head_end(unread, max(0, self._searched - 3))
         if (len(unread) if end < 0 else end) > most:
             raise too_long(most)

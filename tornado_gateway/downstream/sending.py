@@ -40,6 +40,11 @@ class Sending(asyncio.Protocol):
         return self._congested and not self._closed
 
     @property
+    def awaited(self) -> bool:
+        """Whether somebody waits until the client has taken what was written."""
+        return self._moved is not None and not self._moved.done()
+
+    @property
     def lingering(self) -> bool:
         """Whether nothing is read any more but to let the client read its answer; ends by itself."""
         return self._droppable is not None
@@ -59,13 +64,13 @@ class Sending(asyncio.Protocol):
             self._transport.write(data)
 
     async def drain(self, stall_seconds: float) -> None:
-        while self.congested and (transport := self._transport) is not None:
-            waiting = transport.get_write_buffer_size()
+        while self.congested:
+            waiting = self._waiting_bytes()
             try:
                 async with asyncio.timeout(stall_seconds):
                     await self._movement()
             except TimeoutError:
-                if transport.get_write_buffer_size() >= waiting:
+                if self._waiting_bytes() >= waiting:
                     raise ReaderStalled from None
         if self._cut:
             raise StreamClosedError
@@ -149,6 +154,10 @@ class Sending(asyncio.Protocol):
         callback, self._close_callback = self._close_callback, None
         if callback is not None:
             callback()
+
+    def _waiting_bytes(self) -> int:
+        """How much was written that the kernel has not taken."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def _movement(self) -> asyncio.Future[None]:
         if self._moved is None or self._moved.done():
