@@ -150,6 +150,27 @@ async def test_a_body_that_breaks_off_into_nonsense_is_refused_and_its_handler_t
     await asyncio.wait_for(stage.left.wait(), SOON)
 
 
+async def test_a_body_that_breaks_off_behind_its_answer_gets_no_second_one(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A handler may answer while the body still comes, and read on only so that its answer is read."""
+
+    async def refuse(handler: Handler) -> None:
+        handler.peer.write(b"HTTP/1.1 413 No\r\n\r\n")
+        await handler.peer.shut_sending()
+
+    stage.take = refuse
+    reader, writer = await stage.connect()
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    assert await asyncio.wait_for(reader.read(), SOON) == b"HTTP/1.1 413 No\r\n\r\n"
+    writer.write(b"nonsense\r\n")
+
+    await asyncio.wait_for(stage.left.wait(), SOON)
+    assert stage.connection
+    assert stage.connection.lingering
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 async def test_what_lies_unread_does_not_grow_with_each_answer(stage: Stage) -> None:
     reader, writer = await stage.connect()
     writer.write(GET * 200_000)

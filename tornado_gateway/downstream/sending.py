@@ -19,6 +19,8 @@ class Sending(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._closed = False
+        self._shut = False
+        """Whether the last word is written."""
         self._ending = False
         """Whether the connection ends when all that was written is on its way."""
         self._cut = False
@@ -60,7 +62,7 @@ class Sending(asyncio.Protocol):
         """Nothing, as above."""
 
     def write(self, data: bytes) -> None:
-        if not self._closed and self._transport is not None:
+        if not self._closed and not self._shut and self._transport is not None:
             self._transport.write(data)
 
     async def drain(self, stall_seconds: float) -> None:
@@ -133,6 +135,7 @@ class Sending(asyncio.Protocol):
             self._transport.close()
 
     def _shut_sending(self) -> None:
+        self._shut = True
         if not self._closed and self._transport is not None and self._transport.can_write_eof():
             self._transport.write_eof()
 
