@@ -23,7 +23,7 @@ ROOMS = (
     ("app",),
     ("handlers",),
     ("exchange",),
-    ("fanout", "models", "presence", "hooks", "loading", "lag"),
+    ("delivery", "fanout", "models", "presence", "hooks", "loading", "lag"),
     ("discovery", "upstream", "binding", "transforms"),
     ("hookspecs",),
     ("budget", "context", "wire", "log", "names"),

@@ -32,30 +32,30 @@ class Meter:
             self._on_slow(spent_ns)
 
 
-async def within(seconds: float | None, coroutine: Coroutine[Any, Any, T], meter: Meter) -> T:
-    """The result of `coroutine`; raises TimeoutError, and cancels it, when it waits for longer than `seconds`.
+def begin(coroutine: Coroutine[Any, Any, T], meter: Meter) -> T | Begun[T]:
+    """Run a coroutine up to its end, or to its first wait: its result, or what is left of it.
 
-    A hook that answers without waiting costs one call and two looks at the clock instead of a timer, which is most of what such a
-    hook would cost.
+    A hook that answers without waiting so costs one call and two looks at the clock, where a timer and a coroutine around it
+    would be most of what such a hook costs.
     """
     meter.calls += 1
     began = perf_counter_ns()
     try:
         awaited = coroutine.send(None)
     except StopIteration as finished:
-        meter.add(perf_counter_ns() - began)
         return finished.value  # type: ignore[no-any-return]  # what a coroutine returns travels untyped
     except BaseException as error:
-        meter.add(perf_counter_ns() - began)
         _check(error)
         raise
-    meter.add(perf_counter_ns() - began)
-    async with asyncio.timeout(seconds):
-        try:
-            return await _Begun(coroutine, awaited, meter)
-        except BaseException as error:
-            _check(error)
-            raise
+    finally:
+        meter.add(perf_counter_ns() - began)
+    return Begun(coroutine, awaited, meter)
+
+
+async def within(seconds: float | None, coroutine: Coroutine[Any, Any, T], meter: Meter) -> T:
+    """The result of `coroutine`; raises TimeoutError, and cancels it, when it waits for longer than `seconds`."""
+    begun = begin(coroutine, meter)
+    return await begun.within(seconds) if isinstance(begun, Begun) else begun
 
 
 def _check(error: BaseException) -> None:
@@ -71,13 +71,24 @@ def _check(error: BaseException) -> None:
             raise RuntimeError("what it waited for was cancelled") from error
 
 
-class _Begun(Awaitable[T]):
+class Begun(Awaitable[T]):
     """A coroutine that has been run up to its first wait, to be awaited from there."""
+
+    __slots__ = ("_awaited", "_coroutine", "_meter")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], awaited: Any, meter: Meter) -> None:
         self._coroutine = coroutine
         self._awaited = awaited
         self._meter = meter
+
+    async def within(self, seconds: float | None) -> T:
+        """Its result; raises TimeoutError, and cancels it, when it waits for longer than `seconds`."""
+        async with asyncio.timeout(seconds):
+            try:
+                return await self
+            except BaseException as error:
+                _check(error)
+                raise
 
     def __await__(self) -> Generator[Any, Any, T]:
         awaited = self._awaited

@@ -11,55 +11,22 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
 
 from tornado_gateway.context import Context, Usage, learn
-from tornado_gateway.errors import GatewayError, UpstreamClosed
+from tornado_gateway.delivery import Delivery, Heartbeat, ShortWay, Sink, changed
+from tornado_gateway.errors import UpstreamClosed
 from tornado_gateway.fanout import Source, merged
 from tornado_gateway.hooks import Hooks
 from tornado_gateway.hookspecs import Release
 from tornado_gateway.models import Catalog
 from tornado_gateway.names import normal
-from tornado_gateway.transforms import transformed
 from tornado_gateway.upstream import Model, Ollama
 from tornado_gateway.wire.dialect import Call, Dialect, Encoder, Limits, ModelFacts, Plan, Policy, Stamp
 from tornado_gateway.wire.fold import Folder
 from tornado_gateway.wire.ollama import NativeCall, Record
-from tornado_gateway.wire.sse import HEARTBEAT
 
 DECODE_OFF_LOOP_BYTES = 256 * 1024
 """Bodies over this are read, and their calls made, in a thread: the others must not wait for it."""
-
-
-class Sink(Protocol):
-    """Where an answer goes."""
-
-    started: bool
-
-    @property
-    def congested(self) -> bool:
-        """Whether the reader is behind."""
-        ...
-
-    def start(self, content_type: str, fail: Callable[[GatewayError], bytes]) -> None:
-        """Send the head of a streamed answer; `fail` gives the words with which it would break off."""
-        ...
-
-    def write(self, data: bytes) -> None:
-        """Send a part of a streamed answer; never waits."""
-        ...
-
-    async def drain(self) -> None:
-        """Wait until the reader has caught up. Raises when it takes nothing for too long."""
-        ...
-
-    def end(self, data: bytes) -> None:
-        """Send the last part of a streamed answer, and its regular end."""
-        ...
-
-    def whole(self, content_type: str, body: bytes) -> None:
-        """Send an answer that is not streamed."""
-        ...
 
 
 @dataclass(slots=True)
@@ -73,6 +40,21 @@ class Tally:
     usage: Usage | None = None
     dispatched: int = 0
     records: int = 0
+
+    def note_first_byte(self) -> None:
+        """Ollama has begun to answer."""
+        if self.first_byte is None:
+            self.first_byte = time.monotonic()
+
+    def count(self, last: Record) -> None:
+        """Add what the last record of an answer says of its cost."""
+        before = self.usage or Usage()
+        self.usage = Usage(
+            prompt_tokens=before.prompt_tokens + last.prompt_eval_count,
+            completion_tokens=before.completion_tokens + last.eval_count,
+            load_duration=before.load_duration + last.load_duration,
+            total_duration=before.total_duration + last.total_duration,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +87,10 @@ class Exchange:
         plan = await self._plan(context, call, rules, small=small)
         await self._hooks.admit(context)
         encoder = plan.encoder(Stamp(self._new_id(), int(context.arrived)))
-        sources = [self._answer(context, index, native, tally) for index, native in enumerate(plan.calls)]
-        source = merged(sources, rules.parallel_calls)
         if call.stream:
-            await self._stream(context, source, encoder, sink, rules)
+            await self._stream(context, plan, encoder, sink, tally, rules)
         else:
-            await self._whole(source, encoder, sink)
+            await self._whole(self._answers(context, plan, tally, rules), encoder, sink)
 
     async def _plan(self, context: Context, call: Call, rules: Rules, *, small: bool) -> Plan:
         learn(context, model=call.model, stream=call.stream, user=call.user)
@@ -137,18 +117,20 @@ class Exchange:
             return await self._catalog.facts(model)
         return ModelFacts(name=model.name, digest=model.digest)
 
-    async def _stream(self, context: Context, source: Source, encoder: Encoder, sink: Sink, rules: Rules) -> None:
-        with _Heartbeat(sink, encoder, context.clock + rules.headers_after_seconds, rules.heartbeat_seconds) as heartbeat:
-            async with aclosing(source) as batches:
+    def _answers(self, context: Context, plan: Plan, tally: Tally, rules: Rules, delivery: Delivery | None = None) -> Source:
+        """The records of all native calls, but for those that went to `delivery` on the short way."""
+        if len(plan.calls) > 1:
+            delivery = None  # they would overtake those that wait for their turn
+        sources = [self._answer(context, index, native, tally, delivery) for index, native in enumerate(plan.calls)]
+        return merged(sources, rules.parallel_calls)
+
+    async def _stream(self, context: Context, plan: Plan, encoder: Encoder, sink: Sink, tally: Tally, rules: Rules) -> None:
+        with Heartbeat(sink, encoder, context.clock + rules.headers_after_seconds, rules.heartbeat_seconds) as heartbeat:
+            delivery = Delivery(sink, encoder, heartbeat)
+            async with aclosing(self._answers(context, plan, tally, rules, delivery)) as batches:
                 async for index, batch in batches:
-                    data = encoder.feed(index, batch)
-                    if not sink.started:
-                        sink.start(encoder.content_type, encoder.fail)
-                    if data:
-                        heartbeat.beat()
-                        sink.write(data)
-                        if sink.congested:
-                            await sink.drain()
+                    if not delivery.send(index, batch):
+                        await sink.drain()
             sink.end(encoder.finish())
 
     async def _whole(self, source: Source, encoder: Encoder, sink: Sink) -> None:
@@ -157,17 +139,20 @@ class Exchange:
                 encoder.feed(index, batch)
         sink.whole(encoder.content_type, encoder.finish())
 
-    async def _answer(self, context: Context, index: int, call: NativeCall, tally: Tally) -> Source:
+    async def _answer(self, context: Context, index: int, call: NativeCall, tally: Tally, delivery: Delivery | None) -> Source:
         """The records of the request's native call number `index`, from whoever has them; ends well only behind a whole answer."""
-        answer = await self._hooks.answer(context, call, _Forward(self, context, call, tally))
+        forward = _Forward(self, context, call, tally)
+        answer = await self._hooks.answer(context, call, forward)
         changes = await self._hooks.transforms(context, call)
+        if delivery is not None and answer is forward.road:  # from Ollama, and no plugin in between
+            forward.outlet = ShortWay(delivery, index, changes)
         whole = False
         iterator = aiter(answer)
         try:
             async for batch in iterator:
                 if batch:
                     whole = batch[-1].done or batch[-1].embeddings is not None
-                    yield index, [transformed(record, changes) for record in batch] if changes else batch
+                    yield index, changed(batch, changes)
         finally:
             close = getattr(iterator, "aclose", None)
             if close is not None:
@@ -175,8 +160,9 @@ class Exchange:
         if not whole:
             raise UpstreamClosed("The answer ended before it was whole.")
 
-    async def forward(self, context: Context, call: NativeCall, tally: Tally) -> AsyncGenerator[Sequence[Record], None]:
+    async def forward(self, way: _Forward) -> AsyncGenerator[Sequence[Record], None]:
         """The rest of the road: wait for a place, ask Ollama, show the whole answer to the plugins."""
+        context, call, tally = way.context, way.call, way.tally
         places: list[Release] = []
         try:
             began = time.monotonic()
@@ -185,17 +171,23 @@ class Exchange:
             tally.dispatched += 1
             tally.upstream_began = tally.upstream_began or time.monotonic()
             folder = Folder() if self._hooks.wants_answers else None
-            async with aclosing(self._ollama.answer(call, on_first_byte=lambda: _first_byte(tally))) as batches:
+
+            def count(batch: Sequence[Record]) -> None:
+                tally.records += len(batch)
+                if folder is not None:
+                    folder.add(batch)
+
+            if way.outlet is not None:
+                way.outlet.count = count
+            answer = self._ollama.answer(call, on_first_byte=tally.note_first_byte, outlet=way.outlet)
+            async with aclosing(answer) as batches:
                 async for batch in batches:
-                    tally.records += len(batch)
+                    count(batch)
                     if batch[-1].done or batch[-1].embeddings is not None:
-                        _count(tally, batch[-1])
+                        tally.count(batch[-1])
                         if folder is not None:
-                            folder.add(batch)
                             # Told before the last records go on: who has the whole answer may ask for it again at once.
                             await self._tell(context, call, folder)
-                    elif folder is not None:
-                        folder.add(batch)
                     yield batch
         finally:
             self._hooks.release(places)
@@ -209,66 +201,21 @@ class Exchange:
 class _Forward:
     """`forward()` as a plugin is handed it: the road can be taken once."""
 
+    __slots__ = ("_exchange", "call", "context", "outlet", "road", "tally")
+
     def __init__(self, exchange: Exchange, context: Context, call: NativeCall, tally: Tally) -> None:
         self._exchange = exchange
-        self._arguments = (context, call, tally)
-        self._taken = False
+        self.context = context
+        self.call = call
+        self.tally = tally
+        self.road: AsyncGenerator[Sequence[Record], None] | None = None
+        self.outlet: ShortWay | None = None
 
     def __call__(self) -> AsyncGenerator[Sequence[Record], None]:
-        if self._taken:
+        if self.road is not None:
             raise RuntimeError("forward() may be called once: a call is sent to Ollama once and never again")
-        self._taken = True
-        return self._exchange.forward(*self._arguments)
-
-
-class _Heartbeat:
-    """Bytes for a streaming client while nothing else comes: the head first, then comments.
-
-    One timer for a stream, not one for a token: it looks when bytes went out last and sleeps for the rest.
-    """
-
-    def __init__(self, sink: Sink, encoder: Encoder, first: float, every: float) -> None:
-        self._sink = sink
-        self._encoder = encoder
-        self._every = every
-        self._loop = asyncio.get_running_loop()
-        self._last = self._loop.time()
-        self._timer = self._loop.call_later(max(0.0, first - time.monotonic()), self._due)
-
-    def __enter__(self) -> _Heartbeat:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    def beat(self) -> None:
-        """Bytes go out."""
-        self._last = self._loop.time()
-
-    def _due(self) -> None:
-        if not self._sink.started:
-            self._sink.start(self._encoder.content_type, self._encoder.fail)
-        silent = self._loop.time() - self._last
-        if silent >= self._every and not self._sink.congested:
-            self._sink.write(HEARTBEAT)
-            self.beat()
-            silent = 0.0
-        self._timer = self._loop.call_later(max(0.001, self._every - silent), self._due)
-
-
-def _first_byte(tally: Tally) -> None:
-    if tally.first_byte is None:
-        tally.first_byte = time.monotonic()
-
-
-def _count(tally: Tally, last: Record) -> None:
-    before = tally.usage or Usage()
-    tally.usage = Usage(
-        prompt_tokens=before.prompt_tokens + last.prompt_eval_count,
-        completion_tokens=before.completion_tokens + last.eval_count,
-        load_duration=before.load_duration + last.load_duration,
-        total_duration=before.total_duration + last.total_duration,
-    )
+        self.road = self._exchange.forward(self)
+        return self.road
 
 
 _NO_POLICY = Policy()

@@ -17,7 +17,7 @@ from typing import Any
 import pluggy
 
 from tornado_gateway.binding import Bound, bind
-from tornado_gateway.budget import within
+from tornado_gateway.budget import Begun, begin, within
 from tornado_gateway.context import Context, Outcome, Principal
 from tornado_gateway.errors import AuthUnavailable, GatewayError, InternalError
 from tornado_gateway.hookspecs import (
@@ -148,7 +148,9 @@ class Hooks:
         """Who asks; raises `AuthenticationFailed`, or `AuthUnavailable` when nobody could tell."""
         for bound in self._authenticate:
             try:
-                principal = await within(BUDGET_SECONDS, bound.call(context), bound.meter)
+                principal = begin(bound.call(context), bound.meter)
+                if isinstance(principal, Begun):
+                    principal = await principal.within(BUDGET_SECONDS)
             except GatewayError:
                 raise
             except Exception as error:
@@ -167,7 +169,9 @@ class Hooks:
         """Ask every plugin whether this caller may ask this."""
         for bound in self._admit:
             try:
-                answer = await within(BUDGET_SECONDS, bound.call(context), bound.meter)
+                answer = begin(bound.call(context), bound.meter)
+                if isinstance(answer, Begun):
+                    answer = await answer.within(BUDGET_SECONDS)
             except GatewayError:
                 raise
             except Exception as error:
@@ -181,7 +185,9 @@ class Hooks:
         """The records from the first plugin that has them, else from Ollama."""
         for bound in self._answer:
             try:
-                answer: object = await within(BUDGET_SECONDS, bound.call(context, call, forward), bound.meter)
+                answer: object = begin(bound.call(context, call, forward), bound.meter)
+                if isinstance(answer, Begun):
+                    answer = await answer.within(BUDGET_SECONDS)
             except GatewayError:
                 raise
             except Exception as error:  # noqa: BLE001  # a broken cache costs time, not answers
@@ -198,7 +204,9 @@ class Hooks:
         changes: list[Change] = []
         for bound in self._transform:
             try:
-                function = await within(BUDGET_SECONDS, bound.call(context, call), bound.meter)
+                function = begin(bound.call(context, call), bound.meter)
+                if isinstance(function, Begun):
+                    function = await function.within(BUDGET_SECONDS)
             except GatewayError:
                 raise
             except Exception as error:  # noqa: BLE001  # counts as nothing to change
@@ -243,7 +251,9 @@ class Hooks:
         """Wait for a place with every plugin; what they give is added to `places` at once, so that nothing given is lost."""
         for bound in self._dispatch:
             try:
-                release = await within(None, bound.call(context, call), bound.meter)
+                release = begin(bound.call(context, call), bound.meter)
+                if isinstance(release, Begun):
+                    release = await release.within(None)
             except GatewayError:
                 raise
             except Exception as error:
@@ -275,7 +285,9 @@ class Hooks:
 
     async def _isolated(self, bound: Bound, call: Coroutine[Any, Any, Any]) -> None:
         try:
-            await within(BUDGET_SECONDS, call, bound.meter)
+            left = begin(call, bound.meter)
+            if isinstance(left, Begun):
+                await left.within(BUDGET_SECONDS)
         except Exception as error:  # noqa: BLE001  # one plugin's failure is not another's
             bound.failed(error)
 

@@ -41,7 +41,7 @@ _AGAIN = """async def _again(ask: Callable[[], AsyncGenerator[Sequence[Record], 
             yield batch
 
 
-def _first_byte("""
+_NO_POLICY = """
 
 _RELEASED_AFTER_SUCCESS = """        except (asyncio.CancelledError, GeneratorExit):
             raise
@@ -56,7 +56,8 @@ MUTANTS = (
     mutant(
         "the reader's pace is not waited for",
         "faults/test_slow_readers.py",
-        (f"{CORE}/exchange.py", "                            await sink.drain()\n", "                            pass\n"),
+        (f"{CORE}/exchange.py", "                        await sink.drain()\n", "                        pass\n"),
+        (f"{CORE}/delivery.py", "        await self._delivery.sink.drain()\n", "        pass\n"),
     ),
     mutant(
         "a reader that takes nothing is never cut off",
@@ -167,10 +168,10 @@ MUTANTS = (
         "faults/test_integrity.py",
         (
             f"{CORE}/exchange.py",
-            "self._ollama.answer(call, on_first_byte=lambda: _first_byte(tally))",
-            "_again(lambda: self._ollama.answer(call, on_first_byte=lambda: _first_byte(tally)))",
+            "self._ollama.answer(call, on_first_byte=tally.note_first_byte, outlet=way.outlet)",
+            "_again(lambda: self._ollama.answer(call, on_first_byte=tally.note_first_byte, outlet=way.outlet))",
         ),
-        (f"{CORE}/exchange.py", "def _first_byte(", _AGAIN),
+        (f"{CORE}/exchange.py", "_NO_POLICY = ", _AGAIN),
     ),
     mutant(
         "clients are told to try again what Ollama has begun",
@@ -236,7 +237,7 @@ MUTANTS = (
     mutant(
         "nothing is sent while a model loads",
         "faults/test_integrity.py",
-        (f"{CORE}/exchange.py", "            self._sink.write(HEARTBEAT)\n", "            pass\n"),
+        (f"{CORE}/delivery.py", "            self._sink.write(HEARTBEAT)\n", "            pass\n"),
     ),
     mutant(
         "the breaker never opens",

@@ -16,6 +16,7 @@ from tornado_gateway.app import Gateway
 from tornado_gateway.config import Settings
 from tornado_gateway.hookspecs import Context, Forward, Message, NativeCall, Principal, Record, StartupRefused, hookimpl
 from tornado_gateway.testing import FakeOllama, say
+from tornado_gateway.wire.openai_chat_encode import StreamEncoder
 
 BODY = {"model": "llama3.2", "messages": [{"role": "user", "content": "Hello"}]}
 ONCE, STREAMED = json.dumps(BODY).encode(), json.dumps({**BODY, "stream": True}).encode()
@@ -98,15 +99,14 @@ async def test_c23_a_translator_that_fails_in_mid_answer_leaves_a_stream_that_is
 ) -> None:
     async with FakeOllama() as ollama, serving_with(monkeypatch, ollama) as served:
         ollama.next(say("1 2 3 4 5 6 7 8", tokens_per_second=100))
-        fed = served.gateway.services.exchange._answer
+        feed, fed = StreamEncoder.feed, 0
 
-        async def poisoned(*arguments: Any) -> AsyncIterator[Sequence[Any]]:
-            number = 0
-            async for batch in fed(*arguments):
-                number += 1
-                yield batch if number < 6 else [object()]
+        def poisoned(encoder: StreamEncoder, index: int, batch: Sequence[Any]) -> bytes:
+            nonlocal fed
+            fed += 1
+            return feed(encoder, index, batch if fed < 6 else [object()])  # type: ignore[list-item]  # that is the poison
 
-        monkeypatch.setattr(served.gateway.services.exchange, "_answer", poisoned)
+        monkeypatch.setattr(StreamEncoder, "feed", poisoned)
         answer = await served.ask(STREAMED)
 
         assert answer.text.startswith("1 2 3")

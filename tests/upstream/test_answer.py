@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -32,6 +32,54 @@ EMBED = NativeCall("/api/embed", "m", "", b'{"model":"m","input":["a"]}', stream
 Ask = Callable[..., Ollama]
 
 
+class Collector:
+    """Takes records on the short way."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self._records = records
+        self.taken = 0
+        self.drained = 0
+        self.full = False
+
+    def take(self, records: Sequence[Record]) -> bool:
+        assert records
+        self._records += records
+        self.taken += len(records)
+        return not self.full
+
+    async def drain(self) -> None:
+        self.drained += 1
+        await asyncio.sleep(0)
+
+
+@pytest.fixture(params=["in batches", "the short way"], autouse=True)
+def short(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whoever reads gets the same, whichever way the records come."""
+    monkeypatch.setattr(_Way, "short", request.param == "the short way")
+    return _Way.short
+
+
+class _Way:
+    short = False
+
+
+def drip(*records: bytes) -> Script:
+    """A stream whose records arrive one by one."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(STREAM_HEAD)
+        for record in records:
+            await peer.send(chunk(record))
+            await peer.received()
+            for _ in range(5):  # whoever reads has its turn
+                await asyncio.sleep(0)
+        await peer.send(b"0\r\n\r\n")
+        await peer.gone()
+
+    return script
+
+
 @pytest.fixture
 async def ask() -> AsyncIterator[Ask]:
     """An Ollama at a URL, closed in the end."""
@@ -56,7 +104,8 @@ async def read(ollama: Ollama, call: NativeCall) -> tuple[list[Record], GatewayE
     """Every record that came, and the error behind them."""
     records: list[Record] = []
     await ollama.start()
-    async with asyncio.timeout(WITHIN), aclosing(ollama.answer(call)) as batches:
+    outlet = Collector(records) if _Way.short else None
+    async with asyncio.timeout(WITHIN), aclosing(ollama.answer(call, outlet=outlet)) as batches:
         try:
             async for batch in batches:
                 assert batch
@@ -390,3 +439,53 @@ async def test_c43_nothing_listens(free_port: int, ask: Ask) -> None:
 
     assert (records, type(error)) == ([], UpstreamUnavailable)
     assert str(free_port) not in str(error)
+
+
+async def test_the_short_way_is_taken_by_all_but_the_end_of_an_answer(serve: Serve, ask: Ask) -> None:
+    server = await serve(drip(*[RECORD % b"a"] * 5, DONE))
+    ollama, records, batches = ask(server.url), list[Record](), list[Sequence[Record]]()
+    outlet = Collector(records)
+    await ollama.start()
+
+    async with aclosing(ollama.answer(STREAM, outlet=outlet)) as answer:
+        async for batch in answer:
+            batches.append(batch)
+
+    assert outlet.taken >= 3
+    assert outlet.taken + sum(map(len, batches)) == 6
+    assert batches[-1][-1].done
+
+
+async def test_an_outlet_that_is_full_is_waited_for(serve: Serve, ask: Ask) -> None:
+    server = await serve(drip(*[RECORD % b"a"] * 5, DONE))
+    ollama, records = ask(server.url), list[Record]()
+    outlet = Collector(records)
+    outlet.full = True
+    await ollama.start()
+
+    async with aclosing(ollama.answer(STREAM, outlet=outlet)) as answer:
+        rest = [record async for batch in answer for record in batch]
+
+    assert text(records + rest) == "aaaaa"
+    assert outlet.drained >= 1
+
+
+@pytest.mark.parametrize("failure", [ZeroDivisionError("x"), Overloaded("Too much.")])
+@pytest.mark.parametrize("place", ["take", "drain"])
+async def test_what_an_outlet_raises_ends_the_answer_and_the_transfer(
+    serve: Serve, ask: Ask, failure: Exception, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> bool:
+        raise failure
+
+    server = await serve(drip(*[RECORD % b"a"] * 200, DONE))
+    ollama = ask(server.url)
+    outlet = Collector([])
+    outlet.full = True
+    monkeypatch.setattr(outlet, place, fails)
+    await ollama.start()
+
+    with pytest.raises(type(failure)):
+        async with asyncio.timeout(WITHIN), aclosing(ollama.answer(STREAM, outlet=outlet)) as answer:
+            async for _ in answer:
+                pass

@@ -25,7 +25,7 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Reply:
-    """A sink (see `exchange.Sink`) that writes HTTP/1.1. `headers` gives what goes out with the head, asked for when it does."""
+    """A sink (see `delivery.Sink`) that writes HTTP/1.1. `headers` gives what goes out with the head, asked for when it does."""
 
     def __init__(
         self,

@@ -38,14 +38,26 @@ Start = Callable[[HTTPRequest, Callable[[HTTPResponse], None]], Abortable]
 """Sends a request and calls back with its response."""
 
 
-async def answer(
-    start: Start, request: HTTPRequest, call: NativeCall, *, max_line_bytes: int, on_first_byte: Callable[[], None]
-) -> AsyncGenerator[Sequence[Record], None]:
-    """Send `request` and yield its records. Leaving this generator in any way ends the transfer at once.
+class Outlet(Protocol):
+    """The short way for records: taken in the very call in which their bytes arrive, with no task woken in between.
 
-    Raises what went wrong, behind the records that came before it.
+    Only records whose reader waits for them go this way, so their order stays; the end of an answer never does.
     """
-    inbox = Inbox(call, max_line_bytes, on_first_byte)
+
+    def take(self, records: Sequence[Record]) -> bool:
+        """Take records, at least one. Whether more may come; if not, `drain` is called first. What it raises ends the answer."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until more may come. Raises what ends the answer."""
+        ...
+
+
+async def answer(start: Start, request: HTTPRequest, inbox: Inbox) -> AsyncGenerator[Sequence[Record], None]:
+    """Send `request` and yield its records, but for those that take the short way.
+
+    Leaving this generator in any way ends the transfer at once. Raises what went wrong, behind the records that came before it.
+    """
     request.streaming_callback = inbox.receive
     transfer = start(request, inbox.end)
     try:
@@ -57,9 +69,12 @@ async def answer(
                 yield records
             elif not inbox.waiting:
                 await inbox.arrival()
+                if inbox.behind is not None:
+                    await inbox.behind.drain()
+                    inbox.catch_up()
         if not inbox.failed and inbox.broken is None:
             records += inbox.rest()
-        failure = _failure(inbox, call)
+        failure = _failure(inbox)
         if failure is None and inbox.last is not None:
             records.append(inbox.last)
         if records:
@@ -73,16 +88,19 @@ async def answer(
 
 
 class Inbox:
-    """Where the bytes of one answer wait for their reader, who gets them as records."""
+    """Where the bytes of one answer wait for their reader, who gets them as records, unless `outlet` takes them."""
 
     __slots__ = (
         "_first_byte",
         "_ignored",
         "_loop",
+        "_outlet",
         "_reader",
         "_room",
         "_waiter",
         "_whole",
+        "behind",
+        "endpoint",
         "failed",
         "fault",
         "last",
@@ -90,12 +108,14 @@ class Inbox:
         "waiting",
     )
 
-    def __init__(self, call: NativeCall, max_line_bytes: int, on_first_byte: Callable[[], None]) -> None:
+    def __init__(self, call: NativeCall, max_line_bytes: int, on_first_byte: Callable[[], None], outlet: Outlet | None) -> None:
+        self.endpoint = call.endpoint
         embed = call.endpoint == "/api/embed"
         self._whole = embed or not call.stream
         limit = max(MAX_EMBEDDING_BYTES, max_line_bytes) if embed else max_line_bytes
         self._reader = RecordReader(whole=self._whole, max_line_bytes=limit)
         self._first_byte: Callable[[], None] | None = on_first_byte
+        self._outlet = outlet
         self._loop = asyncio.get_running_loop()
         self._ignored = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -107,6 +127,8 @@ class Inbox:
         """Bytes that have come and nobody has taken. A plain attribute, as `failed` is: both are looked at several times a token."""
         self.failed = False
         """Whether the answer has ended badly, whatever else may come."""
+        self.behind: Outlet | None = None
+        """The outlet, when it wants to be waited for."""
         self.response: HTTPResponse | None = None
         """Set when the transfer is over."""
 
@@ -129,6 +151,8 @@ class Inbox:
         if self._whole:
             self._reader.feed(data)
             return None
+        if self._outlet is not None and self._is_idle() and len(data) <= MAX_BATCH_BYTES:
+            return self._pass_on(data, self._outlet)
         self.waiting = self.waiting + data if self.waiting else data
         self.wake()
         if len(self.waiting) <= MAX_WAITING_BYTES:
@@ -144,6 +168,27 @@ class Inbox:
     def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def catch_up(self) -> None:
+        """The outlet can take more."""
+        self.behind = None
+        if self._room is not None:
+            self._room.set_result(None)
+            self._room = None
+
+    def _is_idle(self) -> bool:
+        """Whether the reader has all that came before, and waits."""
+        return not self.waiting and self.last is None and self._waiter is not None and not self._waiter.done()
+
+    def _pass_on(self, data: bytes, outlet: Outlet) -> asyncio.Future[None] | None:
+        self.waiting = data
+        records = self.take()
+        if records and not outlet.take(records):
+            self.behind = outlet
+            self._room = self._loop.create_future()
+        if self.behind is not None or self.failed:
+            self.wake()
+        return self._room
 
     def take(self) -> list[Record]:
         """The records of what has come, a batch at most, but for the last one of the answer."""
@@ -191,16 +236,16 @@ class Inbox:
         self.fault, self.failed = fault, True
 
 
-def _failure(inbox: Inbox, call: NativeCall) -> GatewayError | None:
+def _failure(inbox: Inbox) -> GatewayError | None:
     """What keeps the answer from being whole, if anything does: what Ollama says, before what became of the connection."""
     if inbox.last is not None and inbox.last.error is not None:
-        return record_error(inbox.last.error, endpoint=call.endpoint)
+        return record_error(inbox.last.error, endpoint=inbox.endpoint)
     error = inbox.fault if inbox.failed else inbox.broken
     if error is not None and not isinstance(error, GatewayError):
         raise error
     response = inbox.response
     if error is None and response is not None and response.code != 200:
-        error = error_of(response.code, response.body, endpoint=call.endpoint)
+        error = error_of(response.code, response.body, endpoint=inbox.endpoint)
     if error is None and inbox.last is None:
         error = UpstreamClosed("Ollama ended its answer before it was whole.")
     return error

@@ -17,7 +17,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders
 
 from tornado_gateway.errors import GatewayError, UpstreamInvalidResponse, UpstreamUnavailable
-from tornado_gateway.upstream.answer import answer
+from tornado_gateway.upstream.answer import Inbox, Outlet, answer
 from tornado_gateway.upstream.breaker import Breaker
 from tornado_gateway.upstream.client import OllamaHTTPClient
 from tornado_gateway.upstream.inventory import Model, Shown, models_of, shown_of, version_of
@@ -96,14 +96,15 @@ class Ollama:
         await self.close()
 
     def answer(
-        self, call: NativeCall, *, on_first_byte: Callable[[], None] | None = None
+        self, call: NativeCall, *, on_first_byte: Callable[[], None] | None = None, outlet: Outlet | None = None
     ) -> AsyncGenerator[Sequence[Record], None]:
         """Send a call, once, and give its records in batches that are never empty.
 
         The last record of the last batch is the one with `done: true` (with the embeddings, for an embedding call); it comes
         only when the whole answer has come. Otherwise an error is raised, behind the records that did come. Nothing is sent
         before the first batch is asked for. Closing the generator, or cancelling the task that reads it, stops Ollama
-        at once: read it under `contextlib.aclosing`. `on_first_byte` is called when the answer begins.
+        at once: read it under `contextlib.aclosing`. `on_first_byte` is called when the answer begins. Records that `outlet` takes do
+        not come in the batches.
         """
 
         def first_byte() -> None:
@@ -112,7 +113,7 @@ class Ollama:
                 on_first_byte()
 
         request = self._request(call.endpoint, call.wire_body)
-        return answer(self._start, request, call, max_line_bytes=self._options.max_line_bytes, on_first_byte=first_byte)
+        return answer(self._start, request, Inbox(call, self._options.max_line_bytes, first_byte, outlet))
 
     async def version(self) -> str:
         return version_of(await self._ask(_VERSION))

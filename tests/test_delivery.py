@@ -1,0 +1,125 @@
+"""What goes to the client of a stream, and when."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from tornado_gateway.delivery import Delivery, Heartbeat, ShortWay
+from tornado_gateway.errors import GatewayError, InvalidRequest
+from tornado_gateway.wire.ollama import Message, Record
+from tornado_gateway.wire.sse import HEARTBEAT
+
+
+class Client:
+    """A sink that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.congested = False
+        self.sent: list[bytes] = []
+        self.drained = 0
+        self.beaten = asyncio.Event()
+
+    def start(self, content_type: str, fail: Callable[[GatewayError], bytes]) -> None:
+        self.started = True
+        self.sent.append(content_type.encode())
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(data)
+        if self.sent.count(HEARTBEAT) == 2:
+            self.beaten.set()
+
+    async def drain(self) -> None:
+        self.drained += 1
+
+    def end(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def whole(self, content_type: str, body: bytes) -> None:
+        raise AssertionError("a stream")
+
+
+class Words:
+    """An encoder that lets texts through."""
+
+    content_type = "words"
+
+    def feed(self, index: int, records: Sequence[Record]) -> bytes:
+        return "".join(record.message.content for record in records if record.message).encode()
+
+    def finish(self) -> bytes:
+        return b"."
+
+    def fail(self, error: GatewayError) -> bytes:
+        return b"!"
+
+
+def said(text: str) -> Record:
+    return Record(message=Message(role="assistant", content=text))
+
+
+def delivery(client: Client, *, first: float = 60, every: float = 60) -> tuple[Delivery, Heartbeat]:
+    words = Words()
+    heartbeat = Heartbeat(client, words, asyncio.get_running_loop().time() + first, every)
+    return Delivery(client, words, heartbeat), heartbeat
+
+
+async def test_the_head_goes_out_before_the_first_words_and_once() -> None:
+    client = Client()
+    way, heartbeat = delivery(client)
+
+    with heartbeat:
+        assert way.send(0, [said("a"), said("b")])
+        assert way.send(0, [said("")])
+        assert way.send(0, [said("c")])
+
+    assert client.sent == [b"words", b"ab", b"c"]
+
+
+async def test_who_is_behind_is_told_of() -> None:
+    client = Client()
+    way, heartbeat = delivery(client)
+    client.congested = True
+
+    with heartbeat:
+        assert not way.send(0, [said("a")])
+
+
+async def test_a_heartbeat_comes_when_nothing_else_does_and_brings_the_head() -> None:
+    client = Client()
+    _, heartbeat = delivery(client, first=0.01, every=0.01)
+
+    with heartbeat:
+        await asyncio.wait_for(client.beaten.wait(), 5)
+
+    assert client.sent[0] == b"words"
+    assert set(client.sent[1:]) == {HEARTBEAT}
+
+
+async def test_the_short_way_counts_changes_and_waits_as_the_long_one_does() -> None:
+    client, counted = Client(), list[Record]()
+    way, heartbeat = delivery(client)
+    short = ShortWay(way, 0, [])
+    short.count = counted.extend
+
+    with heartbeat:
+        assert short.take([said("a")])
+        await short.drain()
+
+    assert client.sent == [b"words", b"a"]
+    assert counted == [said("a")]
+    assert client.drained == 1
+
+
+async def test_a_refusal_of_a_plugin_on_the_short_way_is_a_refusal() -> None:
+    def refuse(_: Record) -> Record:
+        raise InvalidRequest("No.")
+
+    client = Client()
+    way, heartbeat = delivery(client)
+    short = ShortWay(way, 0, [refuse])  # type: ignore[list-item]  # as a function of a plugin
+    short.count = lambda _: None
+
+    with heartbeat, pytest.raises(InvalidRequest):
+        short.take([said("a")])

@@ -1,0 +1,128 @@
+"""Records on their way to the client of a streamed answer: encoded, written, with heartbeats where nothing else comes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from tornado_gateway.errors import GatewayError
+from tornado_gateway.transforms import Change, transformed
+from tornado_gateway.wire.dialect import Encoder
+from tornado_gateway.wire.ollama import Record
+from tornado_gateway.wire.sse import HEARTBEAT
+
+
+class Sink(Protocol):
+    """Where an answer goes."""
+
+    started: bool
+
+    @property
+    def congested(self) -> bool:
+        """Whether the reader is behind."""
+        ...
+
+    def start(self, content_type: str, fail: Callable[[GatewayError], bytes]) -> None:
+        """Send the head of a streamed answer; `fail` gives the words with which it would break off."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send a part of a streamed answer; never waits."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until the reader has caught up. Raises when it takes nothing for too long."""
+        ...
+
+    def end(self, data: bytes) -> None:
+        """Send the last part of a streamed answer, and its regular end."""
+        ...
+
+    def whole(self, content_type: str, body: bytes) -> None:
+        """Send an answer that is not streamed."""
+        ...
+
+
+class Delivery:
+    """Whom a streamed answer goes to."""
+
+    __slots__ = ("_encoder", "_heartbeat", "sink")
+
+    def __init__(self, sink: Sink, encoder: Encoder, heartbeat: Heartbeat) -> None:
+        self.sink = sink
+        self._encoder = encoder
+        self._heartbeat = heartbeat
+
+    def send(self, index: int, batch: Sequence[Record]) -> bool:
+        """Send a batch of records; whether the client keeps up."""
+        data = self._encoder.feed(index, batch)
+        if not self.sink.started:
+            self.sink.start(self._encoder.content_type, self._encoder.fail)
+        if data:
+            self._heartbeat.beat()
+            self.sink.write(data)
+        return not self.sink.congested
+
+
+class ShortWay:
+    """From Ollama's connection to the client's in one call: what `upstream.Outlet` asks for.
+
+    Waking the request's task for each token costs about as much as all that is done with the token.
+    """
+
+    __slots__ = ("_changes", "_delivery", "_index", "count")
+
+    def __init__(self, delivery: Delivery, index: int, changes: Sequence[Change]) -> None:
+        self._delivery = delivery
+        self._index = index
+        self._changes = changes
+        self.count: Callable[[Sequence[Record]], None]
+
+    def take(self, records: Sequence[Record]) -> bool:
+        self.count(records)
+        return self._delivery.send(self._index, changed(records, self._changes))
+
+    async def drain(self) -> None:
+        await self._delivery.sink.drain()
+
+
+class Heartbeat:
+    """Bytes for a streaming client while nothing else comes: the head first, then comments.
+
+    One timer for a stream, not one for a token: it looks when bytes went out last and sleeps for the rest.
+    """
+
+    def __init__(self, sink: Sink, encoder: Encoder, first: float, every: float) -> None:
+        self._sink = sink
+        self._encoder = encoder
+        self._every = every
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._timer = self._loop.call_later(max(0.0, first - time.monotonic()), self._due)
+
+    def __enter__(self) -> Heartbeat:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def beat(self) -> None:
+        """Bytes go out."""
+        self._last = self._loop.time()
+
+    def _due(self) -> None:
+        if not self._sink.started:
+            self._sink.start(self._encoder.content_type, self._encoder.fail)
+        silent = self._loop.time() - self._last
+        if silent >= self._every and not self._sink.congested:
+            self._sink.write(HEARTBEAT)
+            self.beat()
+            silent = 0.0
+        self._timer = self._loop.call_later(max(0.001, self._every - silent), self._due)
+
+
+def changed(batch: Sequence[Record], changes: Sequence[Change]) -> Sequence[Record]:
+    """A batch after the functions of the plugins, in order."""
+    return [transformed(record, changes) for record in batch] if changes else batch
