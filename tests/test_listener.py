@@ -1,7 +1,11 @@
 import asyncio
+import socket
 
 from serving import serving
+from tornado.web import Application
 
+from tornado_gateway.listener import Bounds, Listener
+from tornado_gateway.presence import watcher
 from tornado_gateway.testing import FakeOllama
 
 PROBE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -21,3 +25,19 @@ async def test_beyond_its_cap_a_connection_is_told_why_and_closed() -> None:
         async with asyncio.timeout(5):
             while not (await served.raw(PROBE)).startswith(b"HTTP/1.1 200 "):
                 pass
+
+
+async def test_who_is_accepted_as_all_are_closed_is_closed_too() -> None:
+    presence = watcher()
+    listener = Listener(Application([]), presence, Bounds(9, 9, 4096, 1, 1), None)
+    listening = socket.create_server(("127.0.0.1", 0))
+    listener.listen_at([listening])
+    with socket.create_connection(listening.getsockname(), timeout=5) as client:
+        listener._accept(listening)  # as the loop would, and before what it begins has had a turn
+
+        listener.stop_listening()
+        async with asyncio.timeout(5):
+            await listener.close_all_connections()
+
+        assert client.recv(1) == b""
+    presence.close()

@@ -139,10 +139,19 @@ class Listener:
         self._addresses[client] += 1
         beginning = self._loop.create_task(self._hand_over(accepted, connection))
         self._beginning.add(beginning)
-        beginning.add_done_callback(self._beginning.discard)
+        beginning.add_done_callback(lambda task: self._begun(task, accepted, connection))
+
+    def _begun(self, beginning: asyncio.Task[None], accepted: socket.socket, connection: ClientConnection) -> None:
+        self._beginning.discard(beginning)
+        failed = None if beginning.cancelled() else beginning.exception()
+        if beginning.cancelled() or failed is not None:  # perhaps before it had a turn: nothing in the task itself would close
+            accepted.close()
+            self._count_out(connection)
+        if failed is not None and not isinstance(failed, OSError):  # TLS's errors are among those, and are the client's fault
+            raise failed
 
     async def _hand_over(self, accepted: socket.socket, connection: ClientConnection) -> None:
-        """Hand a connection to the loop; one that does not come about is nobody's fault but its client's."""
+        """Hand a connection to the loop."""
         secure: dict[str, Any] = {}
         if self._tls is not None:
             secure = {
@@ -150,18 +159,10 @@ class Listener:
                 "ssl_handshake_timeout": self._bounds.head_seconds,
                 "ssl_shutdown_timeout": _FAREWELL_SECONDS,
             }
-        try:
-            accepted.setblocking(False)
-            # A token is a small packet: it must not wait for the acknowledgement of the one before it.
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.connect_accepted_socket(lambda: connection, accepted, **secure)
-        except OSError:  # TLS's errors are among them
-            accepted.close()
-            self._count_out(connection)
-        except BaseException:
-            accepted.close()
-            self._count_out(connection)
-            raise
+        accepted.setblocking(False)
+        # A token is a small packet: it must not wait for the acknowledgement of the one before it.
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await self._loop.connect_accepted_socket(lambda: connection, accepted, **secure)
 
     def _count_out(self, connection: ClientConnection) -> None:
         if connection not in self._connections:
