@@ -1,4 +1,5 @@
 import asyncio
+import json
 import signal
 import ssl
 from collections.abc import AsyncIterator
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 from processes import AUTH, LOG, program, until
+from serving import chat_request
 
 from tornado_gateway.config import Settings
 from tornado_gateway.hookspecs import StartupRefused
@@ -78,3 +80,20 @@ async def test_a_certificate_is_read_again_on_sighup_and_one_that_does_not_fit_i
         await until(lambda: len(running.events("reloaded")) == workers)
 
         assert await shown(running.port, authority) != first
+
+
+async def test_a_stream_behind_tls_arrives_as_it_does_without(ollama: FakeOllama, tmp_path: Path) -> None:
+    """Through the event loop that the program uses, whose own TLS has its own notion of what waits."""
+    authority, context = trustme.CA(), ssl.create_default_context()
+    authority.configure_trust(context)
+    issue(authority, tmp_path)
+    body = json.dumps({"model": "llama3.2", "stream": True, "messages": [{"role": "user", "content": "Hello"}]})
+    async with program(tmp_path, ollama.url, plugins=[AUTH], server={"tls": FILES}) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port, ssl=context)
+        for _ in range(2):
+            writer.write(chat_request(body.encode()))
+            streamed = await asyncio.wait_for(reader.readuntil(b"\r\n0\r\n\r\n"), 5)
+
+            assert streamed.startswith(b"HTTP/1.1 200 ")
+            assert b"data: [DONE]" in streamed
+        writer.close()

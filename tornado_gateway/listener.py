@@ -30,8 +30,8 @@ _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EN
 _PAUSE_SECONDS = 0.25
 _QUIET_SECONDS = 5.0
 _SWEEP_SECONDS = 0.5
-_FAREWELL_SECONDS = 1.0
-"""How long a client with TLS may take to say that it has seen the end."""
+_FAREWELL_SECONDS = 10.0
+"""How long a client with TLS may take to read the last of what is on its way, and to say that it has seen the end."""
 
 _log = get_logger(__name__)
 

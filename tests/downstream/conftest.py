@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
+import trustme
 from tornado.web import Application, RequestHandler, stream_request_body
 
 from tornado_gateway.downstream import ClientConnection, House
@@ -65,6 +67,8 @@ class Stage:
     handlers: list[Handler] = field(default_factory=list)
     connection: ClientConnection | None = None
     max_header_bytes: int = 4096
+    tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
+    """What the server shows, and what the client trusts."""
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A client of a new connection, whose kernel buffers are small."""
@@ -81,9 +85,12 @@ class Stage:
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
         accepted.setblocking(False)
         self.connection = connection = ClientConnection(house, address[0])
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
+        server, trusted = self.tls or (None, None)
+        _, (reader, self.writer) = await asyncio.gather(
+            asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted, ssl=server),
+            asyncio.open_connection(sock=client, ssl=trusted, server_hostname="localhost" if trusted else None),
+        )
         self.presence = presence
-        reader, self.writer = await asyncio.open_connection(sock=client)
         return reader, self.writer
 
     async def until(self, true: Callable[[], object]) -> None:
@@ -93,9 +100,20 @@ class Stage:
                 await asyncio.sleep(0)
 
 
+@pytest.fixture(scope="session")
+def certified() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    authority = trustme.CA()
+    server, trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(trusted)
+    return server, trusted
+
+
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    made = Stage()
+async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """A stage in the open, or behind TLS for a test that says so."""
+    behind_tls = getattr(request, "param", "plain") == "tls"
+    made = Stage(tls=request.getfixturevalue("certified") if behind_tls else None)
     made.ready.set()
     yield made
     if made.connection is not None:

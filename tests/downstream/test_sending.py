@@ -13,6 +13,7 @@ from tornado_gateway.handlers.peer import ReaderStalled
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 MUCH = b"x" * 5_000_000
 SOON = 5
+both = pytest.mark.parametrize("stage", ["plain", "tls"], indirect=True)
 
 
 Work = Callable[[ClientConnection], Awaitable[None]]
@@ -37,6 +38,7 @@ async def ended_by(stage: Stage, work: Work) -> tuple[asyncio.StreamReader, asyn
     return reader, writer, ending
 
 
+@both
 async def test_a_reader_that_takes_nothing_has_stalled(stage: Stage) -> None:
     async def work(peer: ClientConnection) -> None:
         peer.write(MUCH)
@@ -47,6 +49,7 @@ async def test_a_reader_that_takes_nothing_has_stalled(stage: Stage) -> None:
     assert isinstance(await asyncio.wait_for(ending, SOON), ReaderStalled)
 
 
+@both
 async def test_a_reader_that_reads_gets_all_and_what_waits_is_told(stage: Stage) -> None:
     async def work(peer: ClientConnection) -> None:
         peer.write(MUCH)
@@ -61,6 +64,7 @@ async def test_a_reader_that_reads_gets_all_and_what_waits_is_told(stage: Stage)
     assert await ending is None
 
 
+@both
 async def test_an_end_comes_behind_all_that_was_written(stage: Stage) -> None:
     async def work(peer: ClientConnection) -> None:
         peer.write(MUCH)
@@ -74,6 +78,7 @@ async def test_an_end_comes_behind_all_that_was_written(stage: Stage) -> None:
     await asyncio.wait_for(stage.lost.wait(), SOON)
 
 
+@both
 @pytest.mark.parametrize("finished", [True, False])
 async def test_who_leaves_before_all_is_taken_has_left(stage: Stage, finished: bool) -> None:
     async def work(peer: ClientConnection) -> None:
@@ -89,6 +94,45 @@ async def test_who_leaves_before_all_is_taken_has_left(stage: Stage, finished: b
     assert isinstance(await asyncio.wait_for(ending, SOON), StreamClosedError)
 
 
+@both
+async def test_tokens_that_the_kernel_takes_are_no_congestion(stage: Stage) -> None:
+    async def work(peer: ClientConnection) -> None:
+        for _ in range(9):
+            peer.write(b"x")
+            assert not peer.congested
+            await asyncio.sleep(0)
+        peer.finish(keep_alive=False)
+
+    reader, _, ending = await ended_by(stage, work)
+
+    assert await asyncio.wait_for(reader.read(), SOON) == b"x" * 9
+    assert await ending is None
+
+
+@pytest.mark.parametrize("stage", ["tls"], indirect=True)
+async def test_an_end_waits_for_a_slow_reader_and_drops_what_comes_meanwhile(stage: Stage) -> None:
+    """TLS has a time limit for its own end, which must not begin before the answer is on its way."""
+
+    async def work(peer: ClientConnection) -> None:
+        peer.write(MUCH)
+        peer.finish(keep_alive=False)
+
+    reader, writer, _ = await ended_by(stage, work)
+    await stage.until(lambda: stage.connection and stage.connection._ending)
+    connection = stage.connection
+    assert connection
+    writer.write(GET * 1000)
+    await reader.readexactly(1_000_000)
+
+    assert connection.congested
+    assert not connection._unread
+    assert connection._transport
+    assert not connection._transport.is_closing()
+    assert await asyncio.wait_for(reader.read(), SOON) == MUCH[1_000_000:]
+    assert len(stage.handlers) == 1
+
+
+@both
 async def test_flush_waits_no_longer_than_it_is_told(stage: Stage) -> None:
     async def work(peer: ClientConnection) -> None:
         peer.write(MUCH)
@@ -115,6 +159,7 @@ async def test_what_is_said_last_can_be_read_while_more_is_sent(stage: Stage) ->
     assert await asyncio.wait_for(ending, SOON) is None
 
 
+@both
 async def test_a_stranger_who_goes_on_sending_is_cut_off(stage: Stage) -> None:
     async def work(peer: ClientConnection) -> None:
         await peer.linger(generous=False)
@@ -126,6 +171,7 @@ async def test_a_stranger_who_goes_on_sending_is_cut_off(stage: Stage) -> None:
     assert await asyncio.wait_for(ending, SOON) is None
 
 
+@both
 async def test_nothing_is_written_to_who_has_left(stage: Stage) -> None:
     async def work(peer: ClientConnection) -> None:
         await stage.left.wait()

@@ -122,6 +122,8 @@ class ClientConnection(Sending):
         if self.lingering:
             self._drop(len(data))
             return
+        if self._ending:
+            return
         self._add(data)
         if self._taking:
             self._read_body()

@@ -11,6 +11,9 @@ from tornado.iostream import StreamClosedError
 from tornado_gateway.handlers.peer import ReaderStalled, linger_bounds
 from tornado_gateway.presence import Presence
 
+_AT_ONCE_BYTES = 16 * 1024
+"""What TLS is given at once: it would take all, and call nothing congested that it was given before the kernel took no more."""
+
 
 class Sending(asyncio.Protocol):
     """A protocol that writes to the loop's own transport; what comes in is the subclass's work."""
@@ -28,7 +31,11 @@ class Sending(asyncio.Protocol):
         self._droppable: int | None = None
         """How many more bytes are read and dropped before the end; None: what comes is wanted."""
         self._timer: asyncio.TimerHandle | None = None
-        self._congested = False
+        self._full = False
+        """Whether the transport takes no more."""
+        self._behind_tls = False
+        self._kept = bytearray()
+        """What is kept back from TLS until then."""
         self._moved: asyncio.Future[None] | None = None
         """Done when what was written has been taken, or the connection has ended."""
         self._close_callback: Callable[[], None] | None = None
@@ -40,6 +47,10 @@ class Sending(asyncio.Protocol):
     @property
     def congested(self) -> bool:
         return self._congested and not self._closed
+
+    @property
+    def _congested(self) -> bool:
+        return self._full or bool(self._kept)
 
     @property
     def awaited(self) -> bool:
@@ -62,7 +73,12 @@ class Sending(asyncio.Protocol):
         """Nothing, as above."""
 
     def write(self, data: bytes) -> None:
-        if not self._closed and not self._shut and self._transport is not None:
+        if self._closed or self._shut or self._transport is None:
+            return
+        if self._behind_tls:
+            self._kept += data
+            self._give(self._transport)
+        else:
             self._transport.write(data)
 
     async def drain(self, stall_seconds: float) -> None:
@@ -103,8 +119,9 @@ class Sending(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not asyncio's by class, only by what they do.
         self._transport = cast("asyncio.Transport", transport)
-        # Whatever the kernel does not take at once is back-pressure: nothing piles up here.
-        self._transport.set_write_buffer_limits(high=0)
+        self._behind_tls = transport.get_extra_info("sslcontext") is not None
+        # Whatever the kernel does not take at once is back-pressure: nothing piles up here. Behind TLS 0 would be an empty buffer, too.
+        self._transport.set_write_buffer_limits(high=1 if self._behind_tls else 0)
         if self._closed:
             self._transport.abort()
 
@@ -114,24 +131,38 @@ class Sending(asyncio.Protocol):
         self._gone()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._ending or exc is not None:
+        if not self._ending or self._kept or exc is not None:
             self._cut = True
+        self._kept.clear()
         self._transport = None
         self._gone()
         if self._timer is not None:
             self._timer.cancel()
 
     def pause_writing(self) -> None:
-        self._congested = True
+        self._full = True
 
     def resume_writing(self) -> None:
-        self._congested = False
-        self._tell_moved()
+        self._full = False
+        if self._transport is None:
+            return
+        self._give(self._transport)
+        if not self._congested:
+            if self._ending:
+                self._transport.close()
+            self._tell_moved()
+
+    def _give(self, transport: asyncio.Transport) -> None:
+        while self._kept and not self._full:
+            piece = bytes(self._kept[:_AT_ONCE_BYTES])
+            del self._kept[:_AT_ONCE_BYTES]
+            transport.write(piece)
 
     def _end(self) -> None:
         """Close once all that was written is on its way; who waits for that sees to it that it does not take for ever."""
         self._ending = True
-        if self._transport is not None:
+        # TLS would cut off what is not on its way in the time that the client has to say goodbye.
+        if self._transport is not None and not (self._behind_tls and self._congested):
             self._transport.close()
 
     def _shut_sending(self) -> None:
@@ -160,7 +191,7 @@ class Sending(asyncio.Protocol):
 
     def _waiting_bytes(self) -> int:
         """How much was written that the kernel has not taken."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return len(self._kept) + (0 if self._transport is None else self._transport.get_write_buffer_size())
 
     def _movement(self) -> asyncio.Future[None]:
         if self._moved is None or self._moved.done():
