@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 
 import pytest
 from downstream.conftest import Handler, Stage, echo
@@ -315,3 +316,19 @@ async def test_a_connection_is_idle_from_when_its_answer_was_taken(stage: Stage)
 
     assert not connection.busy
     assert connection._since > finished
+
+
+@pytest.mark.parametrize("stage", ["tls"], indirect=True)
+async def test_the_end_of_a_long_request_has_its_own_time(stage: Stage) -> None:
+    async def long(handler: Handler) -> None:
+        handler.peer._since -= 1000
+        handler.peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+        handler.peer.finish(keep_alive=False)
+
+    stage.work = long
+    _, writer = await stage.connect()
+    writer.write(GET)
+    await stage.until(lambda: stage.connection and stage.connection._ending)
+
+    assert stage.connection
+    assert not stage.connection.overdue(time.monotonic(), 1, 10)

@@ -147,10 +147,10 @@ class ClientConnection(Sending):
         whole = self._body is None
         self._delegate = self._body = self._close_callback = None
         self._taking = False
+        self._since, self._head_begun = time.monotonic(), bool(self._unread)
         if not (keep_alive and whole):
             self._end()
             return
-        self._since, self._head_begun = time.monotonic(), bool(self._unread)
         if len(self._unread) <= _READ_AHEAD_BYTES:  # else what is read would grow with each answer
             self._resume_reading()
         if self._unread:
