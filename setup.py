@@ -24,6 +24,7 @@ TEST = [
     "pytest>=8.3",
     "pytest-asyncio>=1.0",
     "pytest-timeout>=2.3",
+    "rich>=13.9",  # the tables of the benchmarks
     "setuptools>=77",  # builds the wheel in the tests, without a network
     "trustme>=1.2",
 ]
@@ -83,7 +84,6 @@ setup(
         "pluggy>=1.5",
         "pydantic>=2.12",  # settings of plugins are checked with `extra` given at the call
         "pyyaml>=6.0.2",
-        "rich>=13.9",
         "structlog>=24.4",
         "tornado>=6.6.1,<7",
     ],

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from tornado_gateway.hookspecs import Answer, Context, Forward, NativeCall, NotCached, Outcome, Record, ServerFacts, hookimpl
 from tornado_gateway_cache_control import Wishes, read_wishes
@@ -50,24 +50,24 @@ class _Ask:
 
 class Cache:
     class Settings(BaseModel):
-        model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+        model_config = ConfigDict(extra="forbid", frozen=True)
 
-        ttl_seconds: PositiveFloat = 3600
-        """How long an answer is given again."""
-        max_bytes: PositiveInt = 64 * 1024 * 1024
-        """Memory for all answers together; the least recently used go first."""
-        max_entries: PositiveInt = 10_000
-        """How many answers are kept."""
-        max_entry_bytes: PositiveInt = 1024 * 1024
-        """A larger answer is not kept."""
-        apply_to: Literal["non_streamed", "deterministic", "all"] = "non_streamed"
-        """Whose answers are kept. What is kept answers streamed and other calls alike."""
-        coalesce: bool = True
-        """Whether identical calls of one tenant that are at work at once run once."""
-        coalesce_bytes: PositiveInt = 1024 * 1024
-        """How far the slowest reader of a shared generation may be behind."""
-        file: Path | None = None
-        """An SQLite file that keeps the answers over a restart."""
+        ttl_seconds: PositiveFloat = Field(default=3600, description="How long an answer is given again.")
+        max_bytes: PositiveInt = Field(
+            default=64 * 1024 * 1024, description="Memory for all answers together; the least recently used go first."
+        )
+        max_entries: PositiveInt = Field(default=10_000, description="How many answers are kept.")
+        max_entry_bytes: PositiveInt = Field(default=1024 * 1024, description="A larger answer is not kept.")
+        apply_to: Literal["non_streamed", "deterministic", "all"] = Field(
+            default="non_streamed", description="Whose answers are kept. What is kept answers streamed and other calls alike."
+        )
+        coalesce: bool = Field(
+            default=True, description="Whether identical calls of one tenant that are at work at once run once."
+        )
+        coalesce_bytes: PositiveInt = Field(
+            default=1024 * 1024, description="How far the slowest reader of a shared generation may be behind."
+        )
+        file: Path | None = Field(default=None, description="An SQLite file that keeps the answers over a restart.")
 
         def bounds(self) -> Bounds:
             return Bounds(self.ttl_seconds, self.max_bytes, self.max_entries, self.max_entry_bytes)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from tornado_gateway.hookspecs import (
     ConcurrencyLimit,
@@ -38,20 +38,14 @@ _TOKENS = ("X-RateLimit-Limit-Tokens", "X-RateLimit-Remaining-Tokens", "X-RateLi
 class Limits(BaseModel):
     """What one tenant may do; None is no limit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    requests_per_minute: PositiveInt | None = None
-    """Requests a minute of one tenant."""
-    burst: PositiveInt | None = None
-    """Requests at once; None: as many as a minute allows."""
-    tokens_per_minute: PositiveInt | None = None
-    """Tokens of prompts and answers together."""
-    token_burst: PositiveInt | None = None
-    """Tokens at once; None: as many as a minute allows."""
-    max_concurrent: PositiveInt | None = None
-    """Calls of one tenant that run at once."""
-    max_concurrent_total: PositiveInt | None = None
-    """Calls of all tenants that run at once."""
+    requests_per_minute: PositiveInt | None = Field(default=None, description="Requests a minute of one tenant.")
+    burst: PositiveInt | None = Field(default=None, description="Requests at once; None: as many as a minute allows.")
+    tokens_per_minute: PositiveInt | None = Field(default=None, description="Tokens of prompts and answers together.")
+    token_burst: PositiveInt | None = Field(default=None, description="Tokens at once; None: as many as a minute allows.")
+    max_concurrent: PositiveInt | None = Field(default=None, description="Calls of one tenant that run at once.")
+    max_concurrent_total: PositiveInt | None = Field(default=None, description="Calls of all tenants that run at once.")
 
 
 @dataclass(slots=True)
@@ -65,18 +59,18 @@ class _Visit:
 
 class RateLimit:
     class Settings(Limits):
-        requests_per_minute: PositiveInt | None = 60
-        """Requests a minute of one tenant."""
-        models: dict[str, Limits] = {}
-        """Limits that count for one model besides those above, by its name or a pattern; the first that matches is taken."""
-        max_waiting: NonNegativeInt = 16
-        """Requests of one tenant that may wait for a place."""
-        max_waiting_total: NonNegativeInt = 256
-        """Calls of all tenants that may wait for a place."""
-        max_wait_seconds: NonNegativeFloat = 1.0
-        """How long a request may wait for a place. Above `headers_after_seconds` the refusal of a stream is a stream error."""
-        max_tenants: PositiveInt = 65_536
-        """How many counters are kept in memory."""
+        requests_per_minute: PositiveInt | None = Field(default=60, description="Requests a minute of one tenant.")
+        models: dict[str, Limits] = Field(
+            default={},
+            description="Limits that count for one model besides those above, by its name or a pattern; the first that matches is taken.",
+        )
+        max_waiting: NonNegativeInt = Field(default=16, description="Requests of one tenant that may wait for a place.")
+        max_waiting_total: NonNegativeInt = Field(default=256, description="Calls of all tenants that may wait for a place.")
+        max_wait_seconds: NonNegativeFloat = Field(
+            default=1.0,
+            description="How long a request may wait for a place. Above `headers_after_seconds` the refusal of a stream is a stream error.",
+        )
+        max_tenants: PositiveInt = Field(default=65_536, description="How many counters are kept in memory.")
 
     def __init__(
         self, settings: Settings, *, meters: Meters | None = None, clock: Callable[[], int] = time.monotonic_ns

@@ -31,10 +31,20 @@ class PluginBroken(Exception):
 class Found:
     """An installed plugin, not imported yet."""
 
-    name: str
-    distribution: str
-    version: str
     entry: metadata.EntryPoint
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def distribution(self) -> str:
+        """The package that it came with. Read when it is asked for, as the version is: a server that starts needs neither."""
+        return self.entry.dist.name if self.entry.dist else "?"
+
+    @property
+    def version(self) -> str:
+        return self.entry.dist.version if self.entry.dist else "?"
 
     def load(self) -> type[Any]:
         """The plugin's class. Raises `PluginBroken` when it cannot be imported or has no settings model."""
@@ -59,18 +69,7 @@ class Found:
 
 def available() -> list[Found]:
     """Every plugin that is installed, by name."""
-    found = []
-    for entry in metadata.entry_points(group=GROUP):
-        distribution = entry.dist
-        found.append(
-            Found(
-                name=entry.name,
-                distribution=distribution.name if distribution else "?",
-                version=distribution.version if distribution else "?",
-                entry=entry,
-            )
-        )
-    return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution))
+    return sorted((Found(entry) for entry in metadata.entry_points(group=GROUP)), key=lambda plugin: plugin.name)
 
 
 def build_plugins(settings: Settings) -> list[tuple[str, object]]:

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import tarfile
 import zipfile
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parent.parent.parent
 BUNDLED = {"auth", "rate_limit", "cache", "logging"}
 
 
@@ -100,3 +102,15 @@ def test_the_gateway_serves_in_an_empty_environment(environment: Path, tmp_path:
             server.terminate()
             server.communicate(timeout=20)
     assert server.returncode == 0
+
+
+def test_the_lock_names_all_that_an_installation_needs(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        needed = message_from_string(archive.read(name).decode()).get_all("Requires-Dist", [])
+    locked = {line.partition("==")[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line}
+
+    installed = {re.split(r"[^\w-]", line)[0].lower() for line in needed if "extra ==" not in line or '"speed"' in line}
+    assert installed
+    assert installed <= locked

@@ -12,7 +12,7 @@ import click
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from tornado_gateway.cli.screen import complain, is_terminal, say
+from tornado_gateway.cli.screen import complain, say
 from tornado_gateway.cli.serve import config_option
 from tornado_gateway.config import ConfigError, Settings
 from tornado_gateway.discovery import Found, PluginBroken, available, implemented_hooks
@@ -59,12 +59,8 @@ def command(file: Path | None, measure: bool) -> int:
         times = _measured(settings) if measure else {}
     except ConfigError as error:
         problems = error
-    described, known = rows(available(), order, times), problems is None
-    if is_terminal():
-        _table(described, known=known)
-    else:
-        for row in described:
-            _show(row, known=known)
+    for row in rows(available(), order, times):
+        _show(row, known=problems is None)
     if problems is not None:
         complain("which are on is not known, since the configuration is wrong:")
         raise problems
@@ -130,28 +126,12 @@ def _as_text(value: Any) -> str:
     return json.dumps(to_jsonable_python(value, fallback=str), ensure_ascii=False)
 
 
-def _table(rows: Sequence[Row], *, known: bool) -> None:
-    from rich.console import Console  # only a terminal pays for it
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(show_lines=True)
-    for heading in ("on", "plugin", "package", "hooks, and their time per call", "settings with defaults"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        name = Text.assemble((row.name, "bold"), f"\n{row.doc}")
-        told = Text(row.broken, "red") if row.broken else Text("\n".join(row.settings))
-        timed = {time.split()[0]: time for time in row.times}
-        table.add_row(_state(row, known), name, row.package, "\n".join(timed.get(hook, hook) for hook in row.hooks), told)
-    Console().print(table)
-
-
 def _state(row: Row, known: bool) -> str:
     return f"on, {row.place}." if row.place else "off" if known else "?"
 
 
 def _show(row: Row, *, known: bool) -> None:
-    say(f"{row.name}  {row.package}  {_state(row, known)}")
+    say(f"{row.name}  {row.package}  {_state(row, known)}", bold=True)
     if row.broken:
         complain(f"{row.name}: {row.broken}")
         return

@@ -29,111 +29,129 @@ LoadTime = Literal["keep_alive", "main_gpu", "num_batch", "num_ctx", "num_gpu", 
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class TLSSettings(_Section):
     """A certificate for clients that come by https; both files are re-read on SIGHUP."""
 
-    certificate: Text
-    """File with the certificate and its chain, PEM."""
-    key: Text
-    """File with the private key, PEM."""
+    certificate: Text = Field(description="File with the certificate and its chain, PEM.")
+    key: Text = Field(description="File with the private key, PEM.")
 
 
 class ServerSettings(_Section):
     """How clients reach the gateway."""
 
-    host: Host = "127.0.0.1"
-    """Address to listen at; `0.0.0.0` or `::` for everybody who can reach the machine."""
-    port: Annotated[int, whole(0, 65535)] = 3000
-    """Port to listen at; 0 takes a free one."""
-    max_header_bytes: Annotated[int, whole(1024, 262_144)] = 16_384
-    """The longest request line and headers, together."""
-    max_body_bytes: Annotated[int, whole(1)] = 20_971_520
-    """The largest request body, images included."""
-    max_connections: Annotated[int, whole(1)] = 1024
-    """Connections of clients in all."""
-    max_connections_per_address: Annotated[int | None, whole(1)] = None
-    """Connections of one address; null: half of `max_connections`. Both are lowered to fit the limit of open files."""
-    body_seconds: Annotated[float, seconds()] = 30
-    """For the head and the body of a request to arrive."""
-    keepalive_seconds: Annotated[float, seconds()] = 30
-    """How long an idle connection of a client stays open."""
-    allowed_hosts: tuple[HostName, ...] = ()
-    """More `Host` names than the address itself, localhost and this machine's name; checked on loopback addresses."""
-    cors_origins: tuple[Origin, ...] = ()
-    """Web pages that may ask, such as `https://chat.example.org`; browsers are refused unless named here."""
-    allow_anonymous: Flag = False
-    """Whether to serve beyond this machine without any plugin that authenticates."""
-    tls: TLSSettings | None = None
-    """`certificate` and `key` files, to serve https."""
-    upstream_failure_status: Annotated[int | None, whole(500, 599)] = None
-    """One status for every failure of Ollama; 500 is what the older program answered."""
-    drain_seconds: Annotated[float, seconds(zero=True)] = 30
-    """How long running requests may go on after the signal to stop."""
-    heartbeat_seconds: Annotated[float, seconds()] = 15
-    """Between two SSE comments while a streamed call waits for its first token."""
-    headers_after_seconds: Annotated[float, seconds(zero=True)] = 2
-    """When the head of a streamed answer is sent if there is no token yet; until then a failure still gets its own HTTP status."""
-    write_stall_seconds: Annotated[float, seconds()] = 30
-    """A reader that takes nothing for so long is cut off."""
+    host: Host = Field(
+        default="127.0.0.1", description="Address to listen at; `0.0.0.0` or `::` for everybody who can reach the machine."
+    )
+    port: Annotated[int, whole(0, 65535)] = Field(default=3000, description="Port to listen at; 0 takes a free one.")
+    max_header_bytes: Annotated[int, whole(1024, 262_144)] = Field(
+        default=16_384, description="The longest request line and headers, together."
+    )
+    max_body_bytes: Annotated[int, whole(1)] = Field(
+        default=20_971_520, description="The largest request body, images included."
+    )
+    max_connections: Annotated[int, whole(1)] = Field(default=1024, description="Connections of clients in all.")
+    max_connections_per_address: Annotated[int | None, whole(1)] = Field(
+        default=None,
+        description="Connections of one address; null: half of `max_connections`. Both are lowered to fit the limit of open files.",
+    )
+    body_seconds: Annotated[float, seconds()] = Field(
+        default=30, description="For the head and the body of a request to arrive."
+    )
+    keepalive_seconds: Annotated[float, seconds()] = Field(
+        default=30, description="How long an idle connection of a client stays open."
+    )
+    allowed_hosts: tuple[HostName, ...] = Field(
+        default=(),
+        description="More `Host` names than the address itself, localhost and this machine's name; checked on loopback addresses.",
+    )
+    cors_origins: tuple[Origin, ...] = Field(
+        default=(),
+        description="Web pages that may ask, such as `https://chat.example.org`; browsers are refused unless named here.",
+    )
+    allow_anonymous: Flag = Field(
+        default=False, description="Whether to serve beyond this machine without any plugin that authenticates."
+    )
+    tls: TLSSettings | None = Field(default=None, description="`certificate` and `key` files, to serve https.")
+    upstream_failure_status: Annotated[int | None, whole(500, 599)] = Field(
+        default=None, description="One status for every failure of Ollama; 500 is what the older program answered."
+    )
+    drain_seconds: Annotated[float, seconds(zero=True)] = Field(
+        default=30, description="How long running requests may go on after the signal to stop."
+    )
+    heartbeat_seconds: Annotated[float, seconds()] = Field(
+        default=15, description="Between two SSE comments while a streamed call waits for its first token."
+    )
+    headers_after_seconds: Annotated[float, seconds(zero=True)] = Field(
+        default=2,
+        description="When the head of a streamed answer is sent if there is no token yet; until then a failure still gets its own HTTP status.",
+    )
+    write_stall_seconds: Annotated[float, seconds()] = Field(
+        default=30, description="A reader that takes nothing for so long is cut off."
+    )
 
 
 class UpstreamSettings(_Section):
     """How the gateway reaches Ollama."""
 
-    url: UpstreamURL = "http://localhost:11434"
-    """Ollama's address, http or https; a path before `/api` is kept. Never with credentials in it."""
-    headers: Headers = Field(default={})
-    """Sent with every call, for an Ollama behind a proxy of its own."""
-    connect_seconds: Annotated[float, seconds()] = 5
-    """For a connection to be made."""
-    first_byte_seconds: Annotated[float, seconds()] = 300
-    """For the first byte of an answer: a model may have to load first, and Ollama says nothing meanwhile."""
-    idle_seconds: Annotated[float, seconds()] = 60
-    """Between two bytes of an answer."""
-    total_seconds: Annotated[float | None, seconds()] = None
-    """For a whole answer; null: no limit."""
+    url: UpstreamURL = Field(
+        default="http://localhost:11434",
+        description="Ollama's address, http or https; a path before `/api` is kept. Never with credentials in it.",
+    )
+    headers: Headers = Field(default={}, description="Sent with every call, for an Ollama behind a proxy of its own.")
+    connect_seconds: Annotated[float, seconds()] = Field(default=5, description="For a connection to be made.")
+    first_byte_seconds: Annotated[float, seconds()] = Field(
+        default=300,
+        description="For the first byte of an answer: a model may have to load first, and Ollama says nothing meanwhile.",
+    )
+    idle_seconds: Annotated[float, seconds()] = Field(default=60, description="Between two bytes of an answer.")
+    total_seconds: Annotated[float | None, seconds()] = Field(default=None, description="For a whole answer; null: no limit.")
 
 
 class ModelDefaults(_Section):
     """What holds for every call to one model."""
 
-    options: Options = Field(default={})
-    """Ollama's options, sent with every call; those that would make Ollama load the model anew beat the caller's."""
-    keep_alive: KeepAlive = None
-    """How long the model stays loaded after a call: seconds, `5m`, or -1."""
-    think: Think = None
-    """Whether, or how hard, the model thinks when the caller does not say."""
-    allow: tuple[LoadTime, ...] = ()
-    """Load-time options, and `keep_alive`, that callers may set all the same."""
+    options: Options = Field(
+        default={},
+        description="Ollama's options, sent with every call; those that would make Ollama load the model anew beat the caller's.",
+    )
+    keep_alive: KeepAlive = Field(
+        default=None, description="How long the model stays loaded after a call: seconds, `5m`, or -1."
+    )
+    think: Think = Field(default=None, description="Whether, or how hard, the model thinks when the caller does not say.")
+    allow: tuple[LoadTime, ...] = Field(
+        default=(), description="Load-time options, and `keep_alive`, that callers may set all the same."
+    )
 
 
 class ModelsSettings(_Section):
     """Names of models."""
 
-    aliases: dict[Text, Targets] = Field(default={"gpt-3.5-turbo": ("llama3.2", "*")})
-    """What clients ask for: what Ollama has. Of a list the first that is there; `"*"` in it: any chat model, a loaded one first."""
-    defaults: dict[Text, ModelDefaults] = Field(default={})
-    """Per model: `options`, `keep_alive`, `think`, and `allow`, the names of load-time options that callers may set."""
+    aliases: dict[Text, Targets] = Field(
+        default={"gpt-3.5-turbo": ("llama3.2", "*")},
+        description='What clients ask for: what Ollama has. Of a list the first that is there; `"*"` in it: any chat model, a loaded one first.',
+    )
+    defaults: dict[Text, ModelDefaults] = Field(
+        default={},
+        description="Per model: `options`, `keep_alive`, `think`, and `allow`, the names of load-time options that callers may set.",
+    )
 
 
 class LimitsSettings(_Section):
     """Bounds on what one request may ask for."""
 
-    max_messages: Annotated[int, whole(1)] = 2048
-    """Messages in one chat."""
-    max_tools: Annotated[int, whole(1)] = 128
-    """Tools offered in one chat."""
-    max_choices: Annotated[int, whole(1)] = 8
-    """`n`, `best_of` and prompts in one completion request, multiplied."""
-    max_stop: Annotated[int, whole(1)] = 16
-    """Stop sequences."""
-    max_inputs: Annotated[int, whole(1)] = 2048
-    """Texts in one embedding request."""
-    embed_part: Annotated[int, whole(1)] = 64
-    """Texts in one native embedding call: longer lists are sent in parts."""
+    max_messages: Annotated[int, whole(1)] = Field(default=2048, description="Messages in one chat.")
+    max_tools: Annotated[int, whole(1)] = Field(default=128, description="Tools offered in one chat.")
+    max_choices: Annotated[int, whole(1)] = Field(
+        default=8, description="`n`, `best_of` and prompts in one completion request, multiplied."
+    )
+    max_stop: Annotated[int, whole(1)] = Field(default=16, description="Stop sequences.")
+    max_inputs: Annotated[int, whole(1)] = Field(default=2048, description="Texts in one embedding request.")
+    embed_part: Annotated[int, whole(1)] = Field(
+        default=64, description="Texts in one native embedding call: longer lists are sent in parts."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,5 +200,6 @@ class Settings(_Section):
     upstream: UpstreamSettings = UpstreamSettings()
     models: ModelsSettings = ModelsSettings()
     limits: LimitsSettings = LimitsSettings()
-    plugins: tuple[Annotated[PluginEntry, BeforeValidator(_entry)], ...] = DEFAULT_PLUGINS
-    """In the order in which they are called."""
+    plugins: tuple[Annotated[PluginEntry, BeforeValidator(_entry)], ...] = Field(
+        default=DEFAULT_PLUGINS, description="In the order in which they are called."
+    )
