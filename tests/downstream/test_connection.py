@@ -220,6 +220,21 @@ async def test_who_leaves_behind_more_than_is_read_is_seen(stage: Stage) -> None
     release.set()
 
 
+async def test_who_has_left_holds_nothing_any_more(stage: Stage) -> None:
+    """Else request and connection would hold each other, and the collector is told to look seldom."""
+    stage.ready.clear()
+    _, writer = await stage.connect()
+    writer.write(POST % (100, b"") + b"Hello")
+    await stage.until(lambda: stage.handlers)
+    writer.close()
+    await asyncio.wait_for(stage.lost.wait(), SOON)
+
+    connection = stage.connection
+    assert connection
+    assert (connection._delegate, connection._body, connection._unread, connection._held) == (None, None, b"", b"")
+    stage.ready.set()
+
+
 @pytest.mark.parametrize(
     ("sent", "after", "overdue"),
     [

@@ -116,6 +116,9 @@ class ClientConnection(Sending):
     def connection_lost(self, exc: Exception | None) -> None:
         self._resume_reading()
         super().connection_lost(exc)
+        # A request holds its connection: let go here, both are freed at once, and not by the collector.
+        self._delegate = self._body = None
+        self._unread = self._held = b""
         self._house.lost(self)
 
     def data_received(self, data: bytes) -> None:
