@@ -21,6 +21,7 @@ from tornado_gateway.config import Settings
 from tornado_gateway.discovery import build_plugins, plugin_settings
 from tornado_gateway.exchange import Exchange, Rules
 from tornado_gateway.handlers.base import Access, GatewayHandler
+from tornado_gateway.handlers.delegate import HandlerDelegate
 from tornado_gateway.handlers.gate import is_loopback, own_names
 from tornado_gateway.handlers.models import ModelHandler, ModelsHandler
 from tornado_gateway.handlers.openai import GenerationHandler
@@ -160,6 +161,16 @@ class _GatewayApplication(Application):
         if route is None:
             return super().find_handler(request, **kwargs)
         return self.get_handler_delegate(request, route.handler_class, route.kwargs)
+
+    def get_handler_delegate(
+        self,
+        request: HTTPServerRequest,
+        target_class: type[Any],
+        target_kwargs: dict[str, Any] | None = None,
+        *_: Any,
+        **__: Any,
+    ) -> Any:  # as above
+        return HandlerDelegate(self, request, target_class, target_kwargs or {})
 
 
 _PLAIN_PATH = re.compile(r"[/\w]*\$")

@@ -119,13 +119,19 @@ class GatewayHandler(RequestHandler):
             self._chunks.append(chunk)
         return None
 
-    async def _method(self) -> None:
+    @property
+    def refused(self) -> bool:
+        """Whether `prepare` has ended the request, so that its body is not waited for."""
+        return self._finished
+
+    async def body_received(self) -> None:
+        """The body is whole, or there is none."""
         if self._concluded:
             self.peer.close()
         else:
             await self._guarded(self._respond())
 
-    get = head = post = put = patch = delete = options = _method
+    get = head = post = put = patch = delete = options = body_received
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
@@ -158,7 +164,7 @@ class GatewayHandler(RequestHandler):
             gate.check_host(headers.get("Host"), rules.hosts)
         if gate.check_origin(headers.get("Origin"), rules.cors_origins):
             self.context.response_headers.update(facts.cors_headers(headers["Origin"]))
-        gate.check_single([name.lower() for name in set(headers) if len(headers.get_list(name)) > 1])
+        gate.check_single(headers)
         if request.version != "HTTP/1.1" and "Transfer-Encoding" in headers:
             raise InvalidRequest("HTTP/1.0 has no Transfer-Encoding.")
         gate.check_query(request.query)

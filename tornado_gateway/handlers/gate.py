@@ -10,6 +10,8 @@ import socket
 from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl
 
+from tornado.httputil import HTTPHeaders
+
 from tornado_gateway.errors import (
     HostNotAllowed,
     InvalidRequest,
@@ -71,10 +73,10 @@ def check_query(query: str) -> None:
             raise KeyInQuery("A key does not belong in the URL: send it as `Authorization: Bearer KEY`.")
 
 
-def check_single(repeated: Collection[str]) -> None:
+def check_single(headers: HTTPHeaders) -> None:
     """Refuse a head in which two parties could read different things."""
-    for name in repeated:
-        if name in _SINGLE:
+    for name in _SINGLE:
+        if len(headers.get_list(name)) > 1:
             raise InvalidRequest(f"The header {name} stands more than once.")
 
 
