@@ -85,15 +85,10 @@ class Gateway:
         services = Services(exchange, hooks, catalog, ollama, presence, _face_rules(settings), _new_id, lag)
         started.push_async_callback(hooks.shutdown)
         await hooks.startup(server_facts(settings, self._announce, self._workers), self._shared)
-        started.push_async_callback(self._settle, services)
+        started.push_async_callback(self.drain, 0)  # end what still runs, before the plugins are shut down
         lag.start()
         started.callback(lag.close)
         self._services = services
-
-    async def _settle(self, services: Services) -> None:
-        """End what still runs, before the plugins are shut down."""
-        await self.drain(0)
-        await services.settle()
 
     def routes(self, prefix: str = "") -> list[URLSpec]:
         """The gateway's addresses below `prefix`, to be mounted in an application."""

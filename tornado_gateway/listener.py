@@ -27,6 +27,11 @@ from tornado_gateway.presence import Presence
 
 _ACCEPTED_AT_ONCE = 64
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_GONE_BEFORE = frozenset(
+    getattr(errno, name, errno.ECONNABORTED)
+    for name in ("ECONNABORTED", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET", "EHOSTUNREACH", "ENETUNREACH")
+)
+"""Troubles of a connection that has not been accepted yet: accept(2) says that the next one is to be tried."""
 _PAUSE_SECONDS = 0.25
 _QUIET_SECONDS = 5.0
 _SWEEP_SECONDS = 0.5
@@ -119,9 +124,9 @@ class Listener:
                 accepted, address = listening.accept()
             except (BlockingIOError, InterruptedError):
                 return
-            except ConnectionAbortedError:
-                continue
             except OSError as error:
+                if error.errno in _GONE_BEFORE:
+                    continue
                 if error.errno not in _NO_DESCRIPTORS:
                     raise
                 self._pause(listening, error)

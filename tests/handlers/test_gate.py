@@ -1,7 +1,6 @@
 """What a request's head must be like."""
 
 import pytest
-from tornado.httputil import HTTPHeaders
 
 from tornado_gateway.errors import (
     HostNotAllowed,
@@ -76,13 +75,7 @@ def test_c36_a_body_that_says_it_is_too_large_is_refused() -> None:
         gate.check_body({"content-length": "101"}, 100)
 
 
-def twice(name: str) -> HTTPHeaders:
-    headers = HTTPHeaders({name: "a"})
-    headers.add(name, "b")
-    return headers
-
-
 def test_p56_a_head_that_can_be_read_in_two_ways_is_refused() -> None:
     with pytest.raises(InvalidRequest):
-        gate.check_single(twice("Content-Type"))
-    gate.check_single(twice("Accept"))
+        gate.check_single(["content-type"])
+    gate.check_single(["accept"])

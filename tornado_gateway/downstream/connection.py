@@ -13,19 +13,22 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate
 from tornado.web import Application
 
 from tornado_gateway.downstream.body import Body, ChunkedBody, PlainBody
-from tornado_gateway.downstream.head import Head, head_end, malformed, read_head, too_long
+from tornado_gateway.downstream.head import Head, head_end, read_head, too_long
 from tornado_gateway.downstream.sending import Sending
 from tornado_gateway.errors import GatewayError
 from tornado_gateway.handlers.reply import error_answer
+from tornado_gateway.handlers.request import ClientRequest
 from tornado_gateway.log import get_logger
 from tornado_gateway.presence import Presence
 
 _READ_AHEAD_BYTES = 64 * 1024
 """What may lie unread behind a request that is at work; more is left to the kernel."""
+_NONE = HTTPHeaders()
+"""What a delegate is given for headers: it was made for a request, which has them."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 
@@ -201,14 +204,10 @@ class ClientConnection(Sending):
         return read_head(bytes(unread[:end]))
 
     def _begin(self, head: Head) -> None:
-        try:
-            request = HTTPServerRequest(start_line=head.start, headers=head.headers, connection=self)  # type: ignore[arg-type]  # all that is asked of it
-        except HTTPInputError:
-            self._refuse(malformed())
-            return
+        request = ClientRequest(head.start, head.fields, head.repeated, self)
         self._served, self._head_begun = True, False
         self._delegate = delegate = self._house.application.find_handler(request)
-        ready = delegate.headers_received(head.start, head.headers)
+        ready = delegate.headers_received(head.start, _NONE)
         if head.length == 0:
             delegate.finish()
             return
@@ -216,8 +215,11 @@ class ClientConnection(Sending):
         self._expects = head.expects_continue and not self._unread
         if self._feed():
             self._deliver()
-        if self._body is not None and ready is not None:
-            asyncio.ensure_future(ready).add_done_callback(self._take)
+        if self._body is not None:
+            if ready is None:
+                self._take(None)
+            else:
+                asyncio.ensure_future(ready).add_done_callback(self._take)
 
     def _feed(self) -> bool:
         """Read on in the body; whether it has ended."""

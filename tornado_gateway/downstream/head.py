@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine, parse_request_start_line
+from tornado.httputil import HTTPInputError, RequestStartLine, parse_request_start_line
 
 from tornado_gateway.errors import HeadersTooLarge, InvalidRequest
 
@@ -17,6 +17,7 @@ _END = b"\r\n\r\n"
 _BARE_END = re.compile(rb"\n\r?\n")
 _CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\r\n"))
 _FIELDS = re.compile(r"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n]*\r\n)*")
+_HOST = re.compile(r"[A-Za-z0-9\-._~!$&'()*+;=:\[\]]*")
 _TAB_IN_CODING = re.compile(r"^transfer-encoding:[^\r\n]*\t", re.IGNORECASE | re.MULTILINE)
 _LENGTH_DIGITS = 15
 """A petabyte: as many as a length may have before anyone makes a number of it."""
@@ -24,16 +25,19 @@ _LENGTH_DIGITS = 15
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request's head. `length` is that of the body in bytes, None for a body in chunks; 0 is no body."""
+    """A request's head: its headers by their names in lower case, values of one that stands more than once joined by commas."""
 
     start: RequestStartLine
-    headers: HTTPHeaders
+    fields: dict[str, str]
+    repeated: frozenset[str]
+    """The names of headers that stand more than once."""
     length: int | None
+    """Of the body, in bytes; None for one in chunks, 0 for none."""
 
     @property
     def expects_continue(self) -> bool:
         """Whether the client waits to be told to send the body."""
-        return self.headers.get("Expect", "").lower() == "100-continue" and self.start.version != "HTTP/1.0"
+        return self.fields.get("expect", "").lower() == "100-continue" and self.start.version != "HTTP/1.0"
 
 
 def head_end(data: bytes | bytearray, start: int) -> int:
@@ -55,21 +59,24 @@ def read_head(data: bytes) -> Head:
         raise _line_ends()
     if len(data.translate(None, _CONTROLS)) != len(data):
         raise InvalidRequest("A request's head must not hold control characters.")
-    first, _, fields = data[:-2].decode("latin-1").partition("\r\n")
-    if not _FIELDS.fullmatch(fields):
+    first, _, lines = data[:-2].decode("latin-1").partition("\r\n")
+    if not _FIELDS.fullmatch(lines):
         raise malformed()
     try:
         start = parse_request_start_line(first)
     except HTTPInputError as error:
         raise malformed() from error
-    headers = HTTPHeaders()
-    for line in fields.split("\r\n")[:-1]:
+    fields: dict[str, str] = {}
+    repeated = set()
+    for line in lines.split("\r\n")[:-1]:
         name, _, value = line.partition(":")
-        if name in headers:
-            headers.add(name, value.strip(" \t"))
-        else:  # without the checks of `add`: the pattern above has made them
-            headers[name] = value.strip(" \t")
-    return Head(start, headers, _body_length(start, headers, fields))
+        name, value = name.lower(), value.strip(" \t")
+        if name in fields:
+            repeated.add(name)
+            value = f"{fields[name]},{value}"
+        fields[name] = value
+    _check_host(start, fields)
+    return Head(start, fields, frozenset(repeated), _body_length(start, fields, lines))
 
 
 def too_long(most: int) -> HeadersTooLarge:
@@ -84,10 +91,18 @@ def _line_ends() -> InvalidRequest:
     return InvalidRequest("The lines of a request's head must end with CR and LF.")
 
 
-def _body_length(start: RequestStartLine, headers: HTTPHeaders, fields: str) -> int | None:
-    length, coding = headers.get("Content-Length"), headers.get("Transfer-Encoding")
+def _check_host(start: RequestStartLine, fields: dict[str, str]) -> None:
+    host = fields.get("host")
+    if host is None and start.version != "HTTP/1.0":
+        raise malformed()
+    if host is not None and not _HOST.fullmatch(host):  # so also for two, which are joined by a comma
+        raise malformed()
+
+
+def _body_length(start: RequestStartLine, fields: dict[str, str], lines: str) -> int | None:
+    length, coding = fields.get("content-length"), fields.get("transfer-encoding")
     if coding is not None:
-        plain = coding.lower() == "chunked" and not _TAB_IN_CODING.search(fields)
+        plain = coding.lower() == "chunked" and not _TAB_IN_CODING.search(lines)
         if length is not None or not plain or start.version == "HTTP/1.0":
             raise malformed()
         return None

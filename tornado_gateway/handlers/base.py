@@ -30,6 +30,7 @@ from tornado_gateway.handlers import facts, gate
 from tornado_gateway.handlers.embedded import TornadoPeer
 from tornado_gateway.handlers.peer import Peer, ReaderStalled
 from tornado_gateway.handlers.reply import Reply
+from tornado_gateway.handlers.request import repeated_in
 from tornado_gateway.handlers.services import Services
 from tornado_gateway.log import get_logger
 
@@ -57,7 +58,11 @@ class Access:
 def peer_of(request: HTTPServerRequest) -> Peer:
     """The connection that a request came by: one of ours, or that of the Tornado server in which the routes are mounted."""
     connection = request.connection
-    return TornadoPeer(connection) if isinstance(connection, HTTP1Connection) else cast(Peer, connection)
+    if not isinstance(connection, HTTP1Connection):
+        return cast(Peer, connection)
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        request.headers["Expect"] = "100-continue"  # the only spelling that Tornado answers, behind us
+    return TornadoPeer(connection)
 
 
 @stream_request_body
@@ -134,7 +139,9 @@ class GatewayHandler(RequestHandler):
     get = head = post = put = patch = delete = options = body_received
 
     def on_connection_close(self) -> None:
-        super().on_connection_close()
+        """The client has left. A body that is waited for ends: what comes behind it finds that nobody is there."""
+        if not self.request._body_future.done():
+            self.request._body_future.set_result(None)  # the base class's exception would hold all that awaits it
         self._gone()
 
     def stop(self) -> None:
@@ -159,17 +166,15 @@ class GatewayHandler(RequestHandler):
 
     def _check_head(self) -> None:
         request, rules = self.request, self._services.rules
-        headers = request.headers
+        headers = self.context.headers
         if rules.hosts is not None:
-            gate.check_host(headers.get("Host"), rules.hosts)
-        if gate.check_origin(headers.get("Origin"), rules.cors_origins):
-            self.context.response_headers.update(facts.cors_headers(headers["Origin"]))
-        gate.check_single(headers)
-        if request.version != "HTTP/1.1" and "Transfer-Encoding" in headers:
+            gate.check_host(headers.get("host"), rules.hosts)
+        if gate.check_origin(headers.get("origin"), rules.cors_origins):
+            self.context.response_headers.update(facts.cors_headers(headers["origin"]))
+        gate.check_single(repeated_in(request))
+        if request.version != "HTTP/1.1" and "transfer-encoding" in headers:
             raise InvalidRequest("HTTP/1.0 has no Transfer-Encoding.")
         gate.check_query(request.query)
-        if headers.get("Expect", "").lower() == "100-continue":
-            headers["Expect"] = "100-continue"  # the only spelling that Tornado answers, behind us
         if self._preflight():
             return
         if request.method not in self.access.methods:
@@ -181,8 +186,8 @@ class GatewayHandler(RequestHandler):
     def _preflight(self) -> bool:
         return (
             self.request.method == "OPTIONS"
-            and "Origin" in self.request.headers
-            and "Access-Control-Request-Method" in self.request.headers
+            and "origin" in self.context.headers
+            and "access-control-request-method" in self.context.headers
         )
 
     async def _respond(self) -> None:
@@ -257,6 +262,7 @@ class GatewayHandler(RequestHandler):
         if self._concluded:
             return
         self._concluded = True
+        self._chunks.clear()
         self.peer.forget(self._services.presence, self._gone)
         status = self.reply.status or (None if error is None else self._status(error))
         code = code if error is None else error.code
@@ -284,14 +290,12 @@ class GatewayHandler(RequestHandler):
         if self._task is not None:
             self._task.cancel()
         elif ending == "client_left" and self._begun:
-            # The body was still coming in: no coroutine of ours waits for it.
-            self._services.spawn(self._conclude("client_left"))
-            self.peer.close()
+            self.peer.close()  # the body was still coming in
 
     @property
     def _expects_body(self) -> bool:
-        headers = self.request.headers
-        return "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip() != "0"
+        headers = self.context.headers
+        return "transfer-encoding" in headers or headers.get("content-length", "0").strip() != "0"
 
     def reply_headers(self) -> dict[str, str]:
         """What goes out with every head. Asked for once, when the head is written."""

@@ -10,14 +10,13 @@ import asyncio
 from typing import Any
 
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine, ResponseStartLine
-from tornado.iostream import StreamClosedError
 from tornado.web import Application
 
 from tornado_gateway.handlers.base import GatewayHandler
 
 
 class HandlerDelegate(HTTPMessageDelegate):
-    """Drives a `GatewayHandler` of one class. The connection keeps it while the request is at work."""
+    """Drives a `GatewayHandler` of one class. The connection keeps it while a body is waited for, `Services.at_work` its handler and task."""
 
     def __init__(
         self, application: Application, request: HTTPServerRequest, handler: type[GatewayHandler], arguments: dict[str, Any]
@@ -56,8 +55,6 @@ class HandlerDelegate(HTTPMessageDelegate):
                 self._ready.set_result(None)
                 await self._body
             await handler.body_received()
-        except StreamClosedError:
-            pass  # left while the body came in: the handler has been told
         except Exception as error:  # noqa: BLE001  # a fault of ours: there is nobody above to tell it to
             handler.log_exception(type(error), error, error.__traceback__)
         finally:

@@ -12,6 +12,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado_gateway.context import Context, Ended, Outcome
 from tornado_gateway.errors import GatewayError, NotCached, ShuttingDown
 from tornado_gateway.exchange import Tally
+from tornado_gateway.handlers.request import fields_of
 
 UPSTREAM_FAILURES = frozenset(
     {"upstream_error", "upstream_closed", "upstream_invalid_response", "upstream_unavailable", "overloaded", "upstream_timeout"}
@@ -31,15 +32,16 @@ _EXPOSED = (
 
 def new_context(request: HTTPServerRequest, new_id: Callable[[], str]) -> Context:
     """The context of a request whose head has just arrived: clock and ids are asked here, nowhere below."""
-    asked_id = request.headers.get("X-Request-Id", "")
+    headers = fields_of(request)
+    asked_id = headers.get("x-request-id", "")
     return Context(
-        id=asked_id if _REQUEST_ID.fullmatch(asked_id) else new_id(),
+        id=asked_id if asked_id and _REQUEST_ID.fullmatch(asked_id) else new_id(),
         arrived=time.time(),
         clock=time.monotonic(),
         client=request.remote_ip or "",
         method=request.method or "",
         path=request.path,
-        headers=MappingProxyType({name.lower(): value for name, value in request.headers.items()}),
+        headers=MappingProxyType(headers),
     )
 
 

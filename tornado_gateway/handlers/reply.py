@@ -15,6 +15,7 @@ from tornado.httputil import HTTPServerRequest
 
 from tornado_gateway.errors import ErrorBody, GatewayError
 from tornado_gateway.handlers.peer import Peer
+from tornado_gateway.handlers.request import fields_of
 from tornado_gateway.wire.ollama import encode_json
 from tornado_gateway.wire.sse import event
 
@@ -144,7 +145,7 @@ class Reply:
 def _may_keep_alive(request: HTTPServerRequest) -> bool:
     """What the client asked of the connection: RFC 9112, section 9.3."""
     modern = request.version == "HTTP/1.1"
-    given = request.headers.get("Connection")
+    given = fields_of(request).get("connection")
     if given is None:
         return modern
     asked = {token.strip() for token in given.lower().split(",")}

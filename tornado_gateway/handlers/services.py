@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from tornado_gateway.exchange import Exchange
 from tornado_gateway.handlers.peer import Peer
@@ -54,7 +54,6 @@ class Services:
     at_work: set[AtWork] = field(default_factory=set)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while no request is at work."""
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def begin(self, request: AtWork) -> None:
         self.at_work.add(request)
@@ -64,14 +63,3 @@ class Services:
         self.at_work.discard(request)
         if not self.at_work:
             self.idle.set()
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run what has no request's coroutine to run in; kept, and awaited by `settle`."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def settle(self) -> None:
-        """Wait for what was spawned."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
