@@ -1,7 +1,7 @@
 """One line per request, and the gateway's events beside it: JSON in files, words on a terminal.
 
 What was asked and answered, keys and headers are never written, unless `log_content` says so, which is told at every start.
-Writing never makes the event loop wait: values are handed to a thread, which makes lines of them.
+Writing never makes the event loop wait: a thread does it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def _off(value: Any) -> Any:
+    return "off" if value is False else value  # YAML's own reading of `off`
+
+
 class Logging:
     """Writes a line for every request when it has ended, however it ended."""
 
@@ -38,7 +42,7 @@ class Logging:
         level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
             default="info", description="The least level that is written; a request that went well is info."
         )
-        console: Literal["auto", "human", "json", "off"] = Field(
+        console: Annotated[Literal["auto", "human", "json", "off"], BeforeValidator(_off)] = Field(
             default="auto",
             description="auto: words on standard error, in colour on a terminal; human: without colour; json: JSON on standard output.",
         )

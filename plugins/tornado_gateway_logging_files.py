@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tornado_gateway_logging_lines import Item, Line, json_line, line_of
+from tornado_gateway_logging_requests import Ready
 
 DIRECTORY_MODE = 0o750
 FILE_MODE = 0o640
@@ -113,8 +114,10 @@ class Files:
         self._all = LogFile(directory / "info.log", max_bytes, backups)
         self._errors = LogFile(directory / "error.log", max_bytes, backups)
 
-    def add(self, item: Item) -> None:
-        line = json_line(line_of(item))
+    def add(self, item: Item | Ready) -> None:
+        line = item.json if isinstance(item, Ready) else json_line(line_of(item))
+        if line is None:
+            return
         self._all.add(line)
         if item.level >= logging.ERROR:
             self._errors.add(line)
@@ -139,9 +142,10 @@ class Console:
         self._text: list[str] = []
         self._bytes = b""
 
-    def add(self, item: Item) -> None:
-        if self._stream is not None:
-            self._text.append(self._render(line_of(item)))
+    def add(self, item: Item | Ready) -> None:
+        text = item.console if isinstance(item, Ready) else self._render(line_of(item))
+        if self._stream is not None and text is not None:
+            self._text.append(text)
 
     def flush(self) -> None:
         if self._stream is None:

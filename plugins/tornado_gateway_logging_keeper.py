@@ -16,6 +16,7 @@ from tornado_gateway.hookspecs import Keeper, ServerFacts, Shared
 from tornado_gateway_logging_events import EventHandler
 from tornado_gateway_logging_lines import Item
 from tornado_gateway_logging_outlets import Outlets
+from tornado_gateway_logging_requests import Ready
 from tornado_gateway_logging_writer import Writer
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class ToParent:
         self._loop = asyncio.get_running_loop()
         self._batch: list[_Plain] = []
 
-    def add(self, item: Item) -> None:
+    def add(self, item: Item | Ready) -> None:
+        assert isinstance(item, Item)  # noqa: S101  # a worker makes no lines
         more = dict(item.more) if item.more else {}
         content = more.pop("content", None)
         if content is not None:

@@ -12,7 +12,12 @@ from typing import Any
 
 from tornado_gateway_logging_files import Console, Files
 from tornado_gateway_logging_lines import Item, human_lines, json_line
+from tornado_gateway_logging_requests import Make, Ready, maker
 from tornado_gateway_logging_writer import Writer
+
+
+def _as_it_is(item: Item) -> Item | Ready:
+    return item
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +27,26 @@ class Outlets:
     files: Writer | None = None
     console: Writer | None = None
     directory: str = ""
+    make: Make = _as_it_is
+    """Makes lines of what is handed over, where that is to be done at once."""
 
     @classmethod
     def open(cls, directory: Path | None, console: str, max_bytes: int, backups: int) -> Outlets:
         """Open what is wanted. Raises OSError when the files cannot be written. Blocks: call it in a thread."""
         sink = Files(directory, max_bytes, backups) if directory else None
-        shown = _console(console)
+        shown, kind, colours = _console(console)
         talk = Writer("console", shown) if shown else None
         files = Writer("files", sink, lambda event, facts: _tell(talk, event, facts)) if sink else None
-        return cls(files, talk, str(directory.resolve()) if directory else "")
+        make = maker(files=files is not None, console=kind, colours=colours)
+        return cls(files, talk, str(directory.resolve()) if directory else "", make)
 
     def put(self, item: Item, files: bool = True, console: bool = True) -> None:
         """Hand a line over. Never waits."""
+        made = self.make(item)
         if files and self.files:
-            self.files.put(item)
+            self.files.put(made)
         if console and self.console:
-            self.console.put(item)
+            self.console.put(made)
 
     def close(self, seconds: float) -> None:
         """Write what waits, as far as the time allows. Blocks: call it in a thread."""
@@ -52,10 +61,12 @@ def _tell(console: Writer | None, event: str, facts: dict[str, Any]) -> None:
         console.put(Item(logging.ERROR, (event, time.time(), logging.ERROR), facts))
 
 
-def _console(kind: str) -> Console | None:
+def _console(kind: str) -> tuple[Console | None, str, bool]:
+    """The console, whether it speaks `json` or is for a `human` or `off`, and whether in colours."""
     stream = sys.stdout if kind == "json" else sys.stderr
     if kind == "off" or stream is None:
-        return None
+        return None, "off", False
     if kind == "json":
-        return Console(stream, json_line)
-    return Console(stream, human_lines(kind == "auto" and stream.isatty() and not os.environ.get("NO_COLOR")))
+        return Console(stream, json_line), kind, False
+    colours = kind == "auto" and stream.isatty() and not os.environ.get("NO_COLOR")
+    return Console(stream, human_lines(colours)), "human", colours

@@ -11,10 +11,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from tornado_gateway_logging_lines import Item
 from tornado_gateway_logging_redaction import named
+from tornado_gateway_logging_requests import Ready
 
 MOST_WAITING = 10_000
 MOST_AT_ONCE = 500
@@ -28,8 +29,8 @@ Tell = Callable[[str, dict[str, object]], None]
 class Sink(Protocol):
     """What lines are written to. Used by one thread only."""
 
-    def add(self, item: Item) -> None:
-        """Prepare a line."""
+    def add(self, item: Any) -> None:
+        """Prepare a line: of an `Item`, or one that is `Ready`."""
 
     def flush(self) -> None:
         """Write what is prepared. Raises OSError, and keeps what it could not write."""
@@ -46,13 +47,13 @@ class Writer:
         self._sink = sink
         self._tell = tell
         self._most_waiting = most_waiting
-        self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Item | Ready | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         # A daemon: a terminal that takes nothing must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=f"tornado-gateway-log-{name}", daemon=True)
         self._thread.start()
 
-    def put(self, item: Item) -> None:
+    def put(self, item: Item | Ready) -> None:
         """Hand over a line. Never waits."""
         if self._queue.qsize() < self._most_waiting:
             self._queue.put(item)
@@ -96,7 +97,7 @@ class Writer:
             self._prepare(item)
         return item is None
 
-    def _prepare(self, item: Item) -> None:
+    def _prepare(self, item: Item | Ready) -> None:
         try:
             self._sink.add(item)
         except Exception as error:  # noqa: BLE001  # one line that cannot be made must not end all others

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from time import perf_counter_ns
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -71,8 +71,8 @@ def _check(error: BaseException) -> None:
             raise RuntimeError("what it waited for was cancelled") from error
 
 
-class Begun(Awaitable[T]):
-    """A coroutine that has been run up to its first wait, to be awaited from there."""
+class Begun(Generic[T]):
+    """A coroutine that has been run up to its first wait, to be awaited from there. Not an `Awaitable` by name: to ask for one of those is slow."""
 
     __slots__ = ("_awaited", "_coroutine", "_meter")
 

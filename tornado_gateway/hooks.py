@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pluggy
 
@@ -193,8 +193,8 @@ class Hooks:
             except Exception as error:  # noqa: BLE001  # a broken cache costs time, not answers
                 bound.failed(error)
                 continue
-            if isinstance(answer, AsyncIterable):
-                return _guarded(bound, answer, forward)
+            if hasattr(answer, "__aiter__"):
+                return _guarded(bound, cast(Answer, answer), forward)
             if answer is not None:
                 bound.answered_nonsense(answer)
         return forward()
@@ -276,18 +276,34 @@ class Hooks:
     async def answered(self, context: Context, call: NativeCall, answer: Record) -> None:
         """Show the whole answer to those who want it, each a copy of its own."""
         for bound in self._answered:
-            await self._isolated(bound, bound.call(context, call, own_copy(answer)))
+            begun = self._begun(bound, bound.call(context, call, own_copy(answer)))
+            if begun is not None:
+                await self._rest(bound, begun)
 
     async def finished(self, context: Context, outcome: Outcome) -> None:
         """Tell every plugin how the request ended, whatever the others do."""
         for bound in self._finished:
-            await self._isolated(bound, bound.call(context, outcome))
+            begun = self._begun(bound, bound.call(context, outcome))
+            if begun is not None:
+                await self._rest(bound, begun)
+
+    def _begun(self, bound: Bound, call: Coroutine[Any, Any, Any]) -> Begun[Any] | None:
+        """Run a hook whose failure is nobody else's as far as it goes without waiting; what is left of it."""
+        try:
+            begun = begin(call, bound.meter)
+        except Exception as error:  # noqa: BLE001  # as said
+            bound.failed(error)
+            return None
+        return begun if isinstance(begun, Begun) else None
 
     async def _isolated(self, bound: Bound, call: Coroutine[Any, Any, Any]) -> None:
+        begun = self._begun(bound, call)
+        if begun is not None:
+            await self._rest(bound, begun)
+
+    async def _rest(self, bound: Bound, begun: Begun[Any]) -> None:
         try:
-            left = begin(call, bound.meter)
-            if isinstance(left, Begun):
-                await left.within(BUDGET_SECONDS)
+            await begun.within(BUDGET_SECONDS)
         except Exception as error:  # noqa: BLE001  # one plugin's failure is not another's
             bound.failed(error)
 
@@ -339,8 +355,9 @@ async def _guarded(bound: Bound, answer: Answer, forward: Forward) -> AsyncGener
         if rest is None:
             raise InternalError("The answer broke off.") from error
     finally:
-        if isinstance(iterator, AsyncGenerator):
-            await iterator.aclose()
+        close = getattr(iterator, "aclose", None)
+        if close is not None:
+            await close()
     async with aclosing(rest) as batches:
         async for batch in batches:
             yield batch

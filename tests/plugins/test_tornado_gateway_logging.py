@@ -346,6 +346,11 @@ async def test_people_see_the_same_in_words(capfd: pytest.CaptureFixture[str]) -
     assert "INFO    POST /v1/chat/completions 200 complete 1500.0 ms" in capfd.readouterr().err
 
 
+def test_off_without_quotes_is_off() -> None:
+    """YAML reads it as a false."""
+    assert Logging.Settings.model_validate({"console": False}).console == "off"
+
+
 @pytest.mark.parametrize("wrong", [{"level": "loud"}, {"console": "pink"}, {"max_bytes": -1}, {"folder": "logs"}])
 def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
