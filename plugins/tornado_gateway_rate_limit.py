@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -53,8 +53,8 @@ class _Visit:
     """What one request has been given so far."""
 
     party: Party
-    estimate: int
     holds: Sequence[Hold] = ()
+    estimate: int = 0
 
 
 class RateLimit:
@@ -100,16 +100,18 @@ class RateLimit:
     @hookimpl
     async def admit(self, context: Context) -> None:
         tenant = context.principal or _NOBODY
-        visit = context.state[self] = _Visit(Party(tenant.name), max(1, context.prompt_tokens_estimate))
         model = context.resolved_model or context.model or ""
         limits = self._find(model, context.model or "")
+        estimate = max(1, context.prompt_tokens_estimate)
         requests = self._request_wants(tenant, model, limits)
-        tokens = self._token_wants(tenant, model, limits, visit.estimate)
+        tokens = self._token_wants(tenant, model, limits, estimate)
         wants = requests + tokens
         if not wants:
             return
         taken = await self._meters.take(wants)
-        visit.holds = taken.holds
+        if taken.holds:
+            visit = self._visit(context, tenant)
+            visit.holds, visit.estimate = taken.holds, estimate
         if requests:
             _write_headers(context, _REQUESTS, taken.readings[: len(requests)])
         if tokens:
@@ -120,11 +122,10 @@ class RateLimit:
     @hookimpl
     async def dispatch(self, context: Context, call: NativeCall) -> Release | None:
         tenant = context.principal or _NOBODY
-        gates = list(self._gates(tenant, call.model, context.model or call.model))
+        gates = self._gates(tenant, call.model, context.model or call.model)
         if not gates:
             return None
-        visit: _Visit | None = context.state.get(self)
-        party = visit.party if visit is not None else Party(tenant.name)
+        party = self._visit(context, tenant).party
         settings = self._settings
         patience = Patience(settings.max_waiting, settings.max_waiting_total, settings.max_wait_seconds)
         try:
@@ -141,6 +142,11 @@ class RateLimit:
         visit: _Visit | None = context.state.pop(self, None)
         if visit is not None and visit.holds:
             await self._meters.settle(visit.holds, _used(outcome, visit.estimate))
+
+    def _visit(self, context: Context, tenant: Principal) -> _Visit:
+        """What is kept of a request between two hooks; most need nothing."""
+        visit: _Visit = context.state.get(self) or context.state.setdefault(self, _Visit(Party(tenant.name)))
+        return visit
 
     def _request_wants(self, tenant: Principal, model: str, limits: Limits | None) -> list[Want]:
         settings = self._settings
@@ -160,23 +166,24 @@ class RateLimit:
             wants.append(Want(("tokens", tenant.name, model), rate, estimate, reserve=True))
         return wants
 
-    def _gates(self, tenant: Principal, model: str, asked: str) -> Iterator[Gate]:
-        settings = self._settings
+    def _gates(self, tenant: Principal, model: str, asked: str) -> list[Gate]:
+        settings, gates = self._settings, list[Gate]()
         own = tenant.max_concurrent if tenant.max_concurrent is not None else settings.max_concurrent
         if own is not None:
-            yield Gate(("tenant", tenant.name), own, f"You may have {_count(own, 'call')} at work at once")
+            gates.append(Gate(("tenant", tenant.name), own, f"You may have {_count(own, 'call')} at work at once"))
         limits = self._find(model, asked)
         if limits is not None and limits.max_concurrent is not None:
             most = limits.max_concurrent
-            yield Gate(("tenant", tenant.name, model), most, f"You may have {_count(most, 'call')} to {asked} at work at once")
+            words = f"You may have {_count(most, 'call')} to {asked} at work at once"
+            gates.append(Gate(("tenant", tenant.name, model), most, words))
         if limits is not None and limits.max_concurrent_total is not None:
             most = limits.max_concurrent_total
-            yield Gate(
-                ("model", model), most, f"All callers together may have {_count(most, 'call')} to {asked} at work at once"
-            )
+            words = f"All callers together may have {_count(most, 'call')} to {asked} at work at once"
+            gates.append(Gate(("model", model), most, words))
         if settings.max_concurrent_total is not None:
             most = settings.max_concurrent_total
-            yield Gate(("all",), most, f"All callers together may have {_count(most, 'call')} at work at once")
+            gates.append(Gate(("all",), most, f"All callers together may have {_count(most, 'call')} at work at once"))
+        return gates
 
     def _find(self, *names: str) -> Limits | None:
         """The limits of a model: those of the first pattern that matches one of its names."""
@@ -245,11 +252,9 @@ def _count(number: int, noun: str) -> str:
 def go_duration(seconds: float) -> str:
     """A duration as OpenAI's headers write it: `12ms`, `1s`, `8.64s`, `6m0s`; never shorter than it is."""
     total = math.ceil(round(seconds * 1000, 6))
-    if 0 < total < 1000:
-        return f"{total}ms"
+    if total < 60_000:
+        return f"{total / 1000:g}s" if total >= 1000 or not total else f"{total}ms"
     minutes, milliseconds = divmod(total, 60_000)
     hours, minutes = divmod(minutes, 60)
     rest = f"{milliseconds / 1000:g}s"
-    if hours:
-        return f"{hours}h{minutes}m{rest}"
-    return f"{minutes}m{rest}" if minutes else rest
+    return f"{hours}h{minutes}m{rest}" if hours else f"{minutes}m{rest}"

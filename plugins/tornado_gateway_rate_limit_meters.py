@@ -111,15 +111,14 @@ class MemoryMeters:
         found = self._find(wants, now)
         if found is None:
             return Taken([Reading(want.rate.burst, 0, 1.0, 1.0) for want in wants], full=True)
-        waits = [meter.wait(want.rate, want.amount, now) for meter, want in zip(found, wants, strict=True)]
+        waits = [meter.wait(want.rate, want.amount, now) for meter, want in found]
         holds: list[Hold] = []
         if not any(waits):
-            for meter, want in zip(found, wants, strict=True):
+            for meter, want in found:
                 number = meter.add(want.amount, reserve=want.reserve)
                 if want.reserve:
                     holds.append(Hold(want.key, want.rate, number, want.amount))
-        readings = [meter.reading(want.rate, wait) for meter, want, wait in zip(found, wants, waits, strict=True)]
-        return Taken(readings, holds)
+        return Taken([meter.reading(want.rate, wait) for (meter, want), wait in zip(found, waits, strict=True)], holds)
 
     async def settle(self, holds: Sequence[Hold], used: int) -> None:
         now = self._clock()
@@ -129,16 +128,16 @@ class MemoryMeters:
                 meter.drain(hold.rate, now)
                 meter.settle(hold.number, hold.amount, used)
 
-    def _find(self, wants: Sequence[Want], now: int) -> list[_Meter] | None:
-        """The meter of each want, new ones made; None when there is no room for them."""
+    def _find(self, wants: Sequence[Want], now: int) -> list[tuple[_Meter, Want]] | None:
+        """Each want with its meter, new ones made; None when there is no room for them."""
         known = self._meters
         try:
-            return [known[want.key] for want in wants]
+            return [(known[want.key], want) for want in wants]
         except KeyError:  # hardly ever: a caller's first request
             new = {want.key for want in wants} - known.keys()
         if not self._make_room(len(new), now):
             return None
-        return [known.get(want.key) or known.setdefault(want.key, _Meter(now)) for want in wants]
+        return [(known.get(want.key) or known.setdefault(want.key, _Meter(now)), want) for want in wants]
 
     def _make_room(self, number: int, now: int) -> bool:
         # A clock hand over the meters: those at rest go, those in use move to the end and are looked at again a round later.
