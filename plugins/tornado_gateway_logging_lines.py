@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -47,10 +47,8 @@ REQUEST_FIELDS = (
 
 FROM_CLIENT = ("request_id", "path", "model", "requested_model", "user", "prompt", "answer")
 IN_MILLISECONDS = ("queue_ms", "first_byte_ms", "duration_ms", "load_ms")
-_TEXTS = tuple(REQUEST_FIELDS.index(name) for name in FROM_CLIENT if name in REQUEST_FIELDS)
-_DURATIONS = tuple(REQUEST_FIELDS.index(name) for name in IN_MILLISECONDS)
 _COLOURS = {"INFO": "\033[32m", "WARNING": "\033[33m", "ERROR": "\033[31m"}
-SAID_FIRST = frozenset({"event", "time", "level", "method", "path", "status", "ended", "duration_ms"})
+_SAID_FIRST = frozenset({"event", "time", "level", "method", "path", "status", "ended", "duration_ms"})
 _RESET, _DIM = "\033[0m", "\033[2m"
 
 Line = dict[str, Any]
@@ -68,36 +66,24 @@ class Item(NamedTuple):
 
 def line_of(item: Item) -> Line:
     """The line's fields, in order; the time is still in seconds since the epoch."""
-    values = fit(item) if item.values[0] == "request" else [*item.values[:2], _level_name(item.level)]
-    line: Line = dict(zip(REQUEST_FIELDS, values, strict=False))
-    if item.more:
-        _add(line, item.more, FROM_CLIENT if line["event"] == "request" else ())
-    return line
+    line: Line = dict(zip(REQUEST_FIELDS, item.values, strict=False))
+    line["level"] = logging.getLevelName(item.level)
+    for name, value in (item.more or {}).items():
+        line.setdefault(name, value)
+    return _request_line(line) if line["event"] == "request" else line
 
 
-def fit(item: Item) -> list[Any]:
-    """The values of a request's line, as they may be written; the time is still in seconds since the epoch.
-
-    By their places: it is done for every request, and a dictionary would be asked by name for each.
-    """
-    values = list(item.values)
-    values[2] = _level_name(item.level)
-    for place in _TEXTS:
-        if value := values[place]:
-            values[place] = redacted(value[:MOST_CHARACTERS])
-    for place in _DURATIONS:
-        if value := values[place]:
-            values[place] = round(value, 2)
-    return values
-
-
-def _add(line: Line, more: Mapping[str, Any], from_client: Collection[str]) -> None:
-    content = more.get("content") if from_client else None
+def _request_line(line: Line) -> Line:
+    content = line.pop("content", None)
     if content is not None:
-        more = {**more, "prompt": content.prompt(), "answer": content.answer()}
-    for name, value in more.items():
-        if name not in line and (name != "content" or content is None):
-            line[name] = redacted(value[:MOST_CHARACTERS]) if value and name in from_client else value
+        line["prompt"], line["answer"] = content.prompt(), content.answer()
+    for name in FROM_CLIENT:
+        if value := line.get(name):
+            line[name] = redacted(value[:MOST_CHARACTERS])
+    for name in IN_MILLISECONDS:
+        if value := line.get(name):
+            line[name] = round(value, 2)
+    return line
 
 
 def _serialised(line: Any, **_: Any) -> str:
@@ -119,17 +105,9 @@ def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
 
 
-_level_name = lru_cache(logging.getLevelName)
-
-
-def timestamp(time: float) -> str:
-    """Seconds since the epoch, as JSON has them: UTC, to the millisecond."""
-    second, microseconds = divmod(round(time * 1e6), 1_000_000)
-    return f"{_second(second)}.{microseconds // 1000:03}Z"
-
-
 def json_line(line: Line) -> str:
-    rendered = _as_json(None, "", {**line, "time": timestamp(line["time"])})
+    second, microseconds = divmod(round(line["time"] * 1e6), 1_000_000)
+    rendered = _as_json(None, "", {**line, "time": f"{_second(second)}.{microseconds // 1000:03}Z"})
     return rendered if isinstance(rendered, str) else rendered.decode()
 
 
@@ -139,7 +117,7 @@ def human_lines(colours: bool) -> Callable[[Line], str]:
 
     def render(line: Line) -> str:
         line = {name: value for name, value in line.items() if value is not None}
-        line["time"] = time_of_day(int(line["time"]))
+        line["time"] = _time_of_day(int(line["time"]))
         if line["event"] == "request":
             return _human_request(line, colours)
         return events(None, "", {**_all_printable(line), "level": line["level"].lower()})
@@ -152,24 +130,20 @@ def _human_request(line: Line, colours: bool) -> str:
     happened, rest = _words(line)
     if not (happened.isprintable() and rest.isprintable()):
         happened, rest = _words(_all_printable(line))
-    return in_colours(line["time"], line["level"], happened, rest, colours)
-
-
-def in_colours(time: str, level: str, happened: str, rest: str, colours: bool) -> str:
-    """The parts of a request's line for people, put together."""
+    level = f"{line['level']:<7}"
     if colours:
-        return f"{time} {_COLOURS.get(level, '')}{level:<7}{_RESET} {happened}  {_DIM}{rest}{_RESET}"
-    return f"{time} {level:<7} {happened}  {rest}"
+        level = f"{_COLOURS.get(line['level'], '')}{level}{_RESET}"
+    head = f"{line['time']} {level} {happened}"
+    return f"{head}  {_DIM}{rest}{_RESET}" if colours else f"{head}  {rest}"
 
 
 def _words(line: Line) -> tuple[str, str]:
     happened = f"{line['method']} {line['path']} {line['status']} {line['ended']} {line['duration_ms']} ms"
-    return happened, " ".join([f"{name}={value}" for name, value in line.items() if name not in SAID_FIRST])
+    return happened, " ".join([f"{name}={value}" for name, value in line.items() if name not in _SAID_FIRST])
 
 
 @lru_cache(maxsize=8)
-def time_of_day(second: int) -> str:
-    """The local time, for people."""
+def _time_of_day(second: int) -> str:
     return time.strftime("%H:%M:%S", time.localtime(second))
 
 
