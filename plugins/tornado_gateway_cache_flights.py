@@ -33,7 +33,7 @@ class Flights:
     def begin(self, key: bytes, forward: Forward, *, keep: bool) -> Reader:
         """Start a generation that others may join. One that runs under the same key is joined no more."""
         flight = self._joinable[key] = Flight(key, self)
-        task = asyncio.get_running_loop().create_task(flight.run(forward))
+        task = asyncio.get_running_loop().create_task(flight.run(forward), name="tornado-gateway-cache-flight")
         flight.task = task
         self._tasks.add(task)
         task.add_done_callback(flight.end)
@@ -88,8 +88,7 @@ class Flight:
             async with contextlib.aclosing(forward()) as records:
                 async for batch in records:
                     self._add(batch)
-                    if self._weight > self._flights.max_bytes:
-                        await self._wait_for_room()
+                    await self._wait_for_room()
         finally:
             self._flights.close(self)
 

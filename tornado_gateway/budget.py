@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from time import perf_counter_ns
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -16,56 +16,46 @@ class Meter:
     `on_slow` is told the nanoseconds of a stretch that was longer than `slow_ns`.
     """
 
-    __slots__ = ("_on_slow", "_slow_ns", "calls", "failures", "longest_ns", "notable_ns", "spent_ns")
+    __slots__ = ("_on_slow", "_slow_ns", "calls", "failures", "longest_ns", "spent_ns")
 
     def __init__(self, slow_ns: int, on_slow: Callable[[int], None]) -> None:
         self.calls = self.failures = self.spent_ns = self.longest_ns = 0
-        self.notable_ns = 0
-        """A stretch above this is the longest so far, or slow."""
         self._slow_ns = slow_ns
         self._on_slow = on_slow
 
     def add(self, spent_ns: int) -> None:
         """One stretch of work, up to the end or to a wait."""
         self.spent_ns += spent_ns
-        if spent_ns > self.notable_ns:
-            self.note(spent_ns)
-
-    def note(self, spent_ns: int) -> None:
-        """A stretch that was notable."""
-        self.longest_ns = max(self.longest_ns, spent_ns)
-        self.notable_ns = min(self.longest_ns, self._slow_ns)
+        if spent_ns > self.longest_ns:
+            self.longest_ns = spent_ns
         if spent_ns > self._slow_ns:
             self._on_slow(spent_ns)
 
 
-def begin(coroutine: Coroutine[Any, Any, T], meter: Meter) -> T | Begun[T]:
-    """Run a coroutine up to its end, or to its first wait: its result, or what is left of it.
+async def within(seconds: float | None, coroutine: Coroutine[Any, Any, T], meter: Meter) -> T:
+    """The result of `coroutine`; raises TimeoutError, and cancels it, when it waits for longer than `seconds`.
 
-    A hook that answers without waiting so costs one call and two looks at the clock, where a timer and a coroutine around it
-    would be most of what such a hook costs.
+    A hook that answers without waiting costs one call and two looks at the clock instead of a timer, which is most of what such a
+    hook would cost.
     """
     meter.calls += 1
     began = perf_counter_ns()
     try:
         awaited = coroutine.send(None)
     except StopIteration as finished:
+        meter.add(perf_counter_ns() - began)
         return finished.value  # type: ignore[no-any-return]  # what a coroutine returns travels untyped
     except BaseException as error:
+        meter.add(perf_counter_ns() - began)
         _check(error)
         raise
-    finally:
-        spent = perf_counter_ns() - began  # as `Meter.add`: a call for each hook would be a tenth of what this costs
-        meter.spent_ns += spent
-        if spent > meter.notable_ns:
-            meter.note(spent)
-    return Begun(coroutine, awaited, meter)
-
-
-async def within(seconds: float | None, coroutine: Coroutine[Any, Any, T], meter: Meter) -> T:
-    """The result of `coroutine`; raises TimeoutError, and cancels it, when it waits for longer than `seconds`."""
-    begun = begin(coroutine, meter)
-    return await begun.within(seconds) if isinstance(begun, Begun) else begun
+    meter.add(perf_counter_ns() - began)
+    async with asyncio.timeout(seconds):
+        try:
+            return await _Begun(coroutine, awaited, meter)
+        except BaseException as error:
+            _check(error)
+            raise
 
 
 def _check(error: BaseException) -> None:
@@ -81,24 +71,13 @@ def _check(error: BaseException) -> None:
             raise RuntimeError("what it waited for was cancelled") from error
 
 
-class Begun(Generic[T]):
-    """A coroutine that has been run up to its first wait, to be awaited from there. Not an `Awaitable` by name: to ask for one of those is slow."""
-
-    __slots__ = ("_awaited", "_coroutine", "_meter")
+class _Begun(Awaitable[T]):
+    """A coroutine that has been run up to its first wait, to be awaited from there."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], awaited: Any, meter: Meter) -> None:
         self._coroutine = coroutine
         self._awaited = awaited
         self._meter = meter
-
-    async def within(self, seconds: float | None) -> T:
-        """Its result; raises TimeoutError, and cancels it, when it waits for longer than `seconds`."""
-        async with asyncio.timeout(seconds):
-            try:
-                return await self
-            except BaseException as error:
-                _check(error)
-                raise
 
     def __await__(self) -> Generator[Any, Any, T]:
         awaited = self._awaited

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pluggy
 
 from tornado_gateway.binding import Bound, bind
-from tornado_gateway.budget import Begun, begin, within
+from tornado_gateway.budget import within
 from tornado_gateway.context import Context, Outcome, Principal
 from tornado_gateway.errors import AuthUnavailable, GatewayError, InternalError
 from tornado_gateway.hookspecs import (
@@ -148,9 +148,7 @@ class Hooks:
         """Who asks; raises `AuthenticationFailed`, or `AuthUnavailable` when nobody could tell."""
         for bound in self._authenticate:
             try:
-                principal = begin(bound.call(context), bound.meter)
-                if isinstance(principal, Begun):
-                    principal = await principal.within(BUDGET_SECONDS)
+                principal = await within(BUDGET_SECONDS, bound.call(context), bound.meter)
             except GatewayError:
                 raise
             except Exception as error:
@@ -169,9 +167,7 @@ class Hooks:
         """Ask every plugin whether this caller may ask this."""
         for bound in self._admit:
             try:
-                answer = begin(bound.call(context), bound.meter)
-                if isinstance(answer, Begun):
-                    answer = await answer.within(BUDGET_SECONDS)
+                answer = await within(BUDGET_SECONDS, bound.call(context), bound.meter)
             except GatewayError:
                 raise
             except Exception as error:
@@ -181,20 +177,18 @@ class Hooks:
                 bound.answered_nonsense(answer)
                 raise _closed_door()
 
-    async def answer(self, context: Context, call: NativeCall, forward: Forward) -> Answer:
+    async def answer(self, context: Context, call: NativeCall, forward: Forward) -> AsyncGenerator[Sequence[Record], None]:
         """The records from the first plugin that has them, else from Ollama."""
         for bound in self._answer:
             try:
-                answer: object = begin(bound.call(context, call, forward), bound.meter)
-                if isinstance(answer, Begun):
-                    answer = await answer.within(BUDGET_SECONDS)
+                answer: object = await within(BUDGET_SECONDS, bound.call(context, call, forward), bound.meter)
             except GatewayError:
                 raise
             except Exception as error:  # noqa: BLE001  # a broken cache costs time, not answers
                 bound.failed(error)
                 continue
-            if hasattr(answer, "__aiter__"):
-                return _guarded(bound, cast(Answer, answer), forward)
+            if isinstance(answer, AsyncIterable):
+                return _guarded(bound, answer, forward)
             if answer is not None:
                 bound.answered_nonsense(answer)
         return forward()
@@ -204,9 +198,7 @@ class Hooks:
         changes: list[Change] = []
         for bound in self._transform:
             try:
-                function = begin(bound.call(context, call), bound.meter)
-                if isinstance(function, Begun):
-                    function = await function.within(BUDGET_SECONDS)
+                function = await within(BUDGET_SECONDS, bound.call(context, call), bound.meter)
             except GatewayError:
                 raise
             except Exception as error:  # noqa: BLE001  # counts as nothing to change
@@ -251,9 +243,7 @@ class Hooks:
         """Wait for a place with every plugin; what they give is added to `places` at once, so that nothing given is lost."""
         for bound in self._dispatch:
             try:
-                release = begin(bound.call(context, call), bound.meter)
-                if isinstance(release, Begun):
-                    release = await release.within(None)
+                release = await within(None, bound.call(context, call), bound.meter)
             except GatewayError:
                 raise
             except Exception as error:
@@ -276,34 +266,16 @@ class Hooks:
     async def answered(self, context: Context, call: NativeCall, answer: Record) -> None:
         """Show the whole answer to those who want it, each a copy of its own."""
         for bound in self._answered:
-            begun = self._begun(bound, bound.call(context, call, own_copy(answer)))
-            if begun is not None:
-                await self._rest(bound, begun)
+            await self._isolated(bound, bound.call(context, call, own_copy(answer)))
 
     async def finished(self, context: Context, outcome: Outcome) -> None:
         """Tell every plugin how the request ended, whatever the others do."""
         for bound in self._finished:
-            begun = self._begun(bound, bound.call(context, outcome))
-            if begun is not None:
-                await self._rest(bound, begun)
-
-    def _begun(self, bound: Bound, call: Coroutine[Any, Any, Any]) -> Begun[Any] | None:
-        """Run a hook whose failure is nobody else's as far as it goes without waiting; what is left of it."""
-        try:
-            begun = begin(call, bound.meter)
-        except Exception as error:  # noqa: BLE001  # as said
-            bound.failed(error)
-            return None
-        return begun if isinstance(begun, Begun) else None
+            await self._isolated(bound, bound.call(context, outcome))
 
     async def _isolated(self, bound: Bound, call: Coroutine[Any, Any, Any]) -> None:
-        begun = self._begun(bound, call)
-        if begun is not None:
-            await self._rest(bound, begun)
-
-    async def _rest(self, bound: Bound, begun: Begun[Any]) -> None:
         try:
-            await begun.within(BUDGET_SECONDS)
+            await within(BUDGET_SECONDS, call, bound.meter)
         except Exception as error:  # noqa: BLE001  # one plugin's failure is not another's
             bound.failed(error)
 
@@ -355,9 +327,8 @@ async def _guarded(bound: Bound, answer: Answer, forward: Forward) -> AsyncGener
         if rest is None:
             raise InternalError("The answer broke off.") from error
     finally:
-        close = getattr(iterator, "aclose", None)
-        if close is not None:
-            await close()
+        if isinstance(iterator, AsyncGenerator):
+            await iterator.aclose()
     async with aclosing(rest) as batches:
         async for batch in batches:
             yield batch
