@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tornado_gateway.delivery import Delivery, Heartbeat, ShortWay
+from tornado_gateway.delivery import Delivery, ShortWay
 from tornado_gateway.errors import GatewayError, InvalidRequest
 from tornado_gateway.wire.ollama import Message, Record
 from tornado_gateway.wire.sse import HEARTBEAT
@@ -59,17 +59,15 @@ def said(text: str) -> Record:
     return Record(message=Message(role="assistant", content=text))
 
 
-def delivery(client: Client, *, first: float = 60, every: float = 60) -> tuple[Delivery, Heartbeat]:
-    words = Words()
-    heartbeat = Heartbeat(client, words, asyncio.get_running_loop().time() + first, every)
-    return Delivery(client, words, heartbeat), heartbeat
+def delivery(client: Client, *, first: float = 60, every: float = 60) -> Delivery:
+    return Delivery(client, Words(), asyncio.get_running_loop().time() + first, every)
 
 
 async def test_the_head_goes_out_before_the_first_words_and_once() -> None:
     client = Client()
-    way, heartbeat = delivery(client)
+    way = delivery(client)
 
-    with heartbeat:
+    with way:
         assert way.send(0, [said("a"), said("b")])
         assert way.send(0, [said("")])
         assert way.send(0, [said("c")])
@@ -79,18 +77,17 @@ async def test_the_head_goes_out_before_the_first_words_and_once() -> None:
 
 async def test_who_is_behind_is_told_of() -> None:
     client = Client()
-    way, heartbeat = delivery(client)
+    way = delivery(client)
     client.congested = True
 
-    with heartbeat:
+    with way:
         assert not way.send(0, [said("a")])
 
 
 async def test_a_heartbeat_comes_when_nothing_else_does_and_brings_the_head() -> None:
     client = Client()
-    _, heartbeat = delivery(client, first=0.01, every=0.01)
 
-    with heartbeat:
+    with delivery(client, first=0.01, every=0.01):
         await asyncio.wait_for(client.beaten.wait(), 5)
 
     assert client.sent[0] == b"words"
@@ -99,11 +96,11 @@ async def test_a_heartbeat_comes_when_nothing_else_does_and_brings_the_head() ->
 
 async def test_the_short_way_counts_changes_and_waits_as_the_long_one_does() -> None:
     client, counted = Client(), list[Record]()
-    way, heartbeat = delivery(client)
+    way = delivery(client)
     short = ShortWay(way, 0, [])
     short.count = counted.extend
 
-    with heartbeat:
+    with way:
         assert short.take([said("a")])
         await short.drain()
 
@@ -117,9 +114,9 @@ async def test_a_refusal_of_a_plugin_on_the_short_way_is_a_refusal() -> None:
         raise InvalidRequest("No.")
 
     client = Client()
-    way, heartbeat = delivery(client)
+    way = delivery(client)
     short = ShortWay(way, 0, [refuse])  # type: ignore[list-item]  # as a function of a plugin
     short.count = lambda _: None
 
-    with heartbeat, pytest.raises(InvalidRequest):
+    with way, pytest.raises(InvalidRequest):
         short.take([said("a")])

@@ -46,24 +46,55 @@ class Sink(Protocol):
 
 
 class Delivery:
-    """Whom a streamed answer goes to."""
+    """A streamed answer on its way to its client: the head first, then records; comments while nothing else comes.
 
-    __slots__ = ("_encoder", "_heartbeat", "sink")
+    Use it as a context manager. One timer for a stream, not one for a token: it looks when bytes went out last and sleeps for the rest.
+    `head_at` is when the head goes out at the latest, on the monotonic clock; `every` the seconds between two comments.
+    """
 
-    def __init__(self, sink: Sink, encoder: Encoder, heartbeat: Heartbeat) -> None:
-        self.sink = sink
+    __slots__ = ("_encoder", "_every", "_last", "_loop", "_sink", "_timer")
+
+    def __init__(self, sink: Sink, encoder: Encoder, head_at: float, every: float) -> None:
+        self._sink = sink
         self._encoder = encoder
-        self._heartbeat = heartbeat
+        self._every = every
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._timer = self._loop.call_later(max(0.0, head_at - time.monotonic()), self._due)
+
+    def __enter__(self) -> Delivery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
 
     def send(self, index: int, batch: Sequence[Record]) -> bool:
         """Send a batch of records; whether the client keeps up."""
         data = self._encoder.feed(index, batch)
-        if not self.sink.started:
-            self.sink.start(self._encoder.content_type, self._encoder.fail)
+        self._start()
         if data:
-            self._heartbeat.beat()
-            self.sink.write(data)
-        return not self.sink.congested
+            self._write(data)
+        return not self._sink.congested
+
+    async def drain(self) -> None:
+        """Wait until the client has caught up. Raises when it takes nothing for too long."""
+        await self._sink.drain()
+
+    def _start(self) -> None:
+        if not self._sink.started:
+            self._sink.start(self._encoder.content_type, self._encoder.fail)
+
+    def _write(self, data: bytes) -> None:
+        self._last = self._loop.time()
+        self._sink.write(data)
+
+    def _due(self) -> None:
+        self._start()
+        silent = self._loop.time() - self._last
+        if silent >= self._every and not self._sink.congested:
+            self._write(HEARTBEAT)
+            silent = 0.0
+        self._timer = self._loop.call_later(max(0.001, self._every - silent), self._due)
 
 
 class ShortWay:
@@ -85,42 +116,7 @@ class ShortWay:
         return self._delivery.send(self._index, changed(records, self._changes))
 
     async def drain(self) -> None:
-        await self._delivery.sink.drain()
-
-
-class Heartbeat:
-    """Bytes for a streaming client while nothing else comes: the head first, then comments.
-
-    One timer for a stream, not one for a token: it looks when bytes went out last and sleeps for the rest.
-    """
-
-    def __init__(self, sink: Sink, encoder: Encoder, first: float, every: float) -> None:
-        self._sink = sink
-        self._encoder = encoder
-        self._every = every
-        self._loop = asyncio.get_running_loop()
-        self._last = self._loop.time()
-        self._timer = self._loop.call_later(max(0.0, first - time.monotonic()), self._due)
-
-    def __enter__(self) -> Heartbeat:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    def beat(self) -> None:
-        """Bytes go out."""
-        self._last = self._loop.time()
-
-    def _due(self) -> None:
-        if not self._sink.started:
-            self._sink.start(self._encoder.content_type, self._encoder.fail)
-        silent = self._loop.time() - self._last
-        if silent >= self._every and not self._sink.congested:
-            self._sink.write(HEARTBEAT)
-            self.beat()
-            silent = 0.0
-        self._timer = self._loop.call_later(max(0.001, self._every - silent), self._due)
+        await self._delivery.drain()
 
 
 def changed(batch: Sequence[Record], changes: Sequence[Change]) -> Sequence[Record]:

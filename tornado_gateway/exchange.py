@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from tornado_gateway.context import Context, Usage, learn
-from tornado_gateway.delivery import Delivery, Heartbeat, ShortWay, Sink, changed
+from tornado_gateway.delivery import Delivery, ShortWay, Sink, changed
 from tornado_gateway.errors import UpstreamClosed
 from tornado_gateway.fanout import Source, merged
 from tornado_gateway.hooks import Hooks
@@ -125,12 +125,12 @@ class Exchange:
         return merged(sources, rules.parallel_calls)
 
     async def _stream(self, context: Context, plan: Plan, encoder: Encoder, sink: Sink, tally: Tally, rules: Rules) -> None:
-        with Heartbeat(sink, encoder, context.clock + rules.headers_after_seconds, rules.heartbeat_seconds) as heartbeat:
-            delivery = Delivery(sink, encoder, heartbeat)
+        head_at = context.clock + rules.headers_after_seconds
+        with Delivery(sink, encoder, head_at, rules.heartbeat_seconds) as delivery:
             async with aclosing(self._answers(context, plan, tally, rules, delivery)) as batches:
                 async for index, batch in batches:
                     if not delivery.send(index, batch):
-                        await sink.drain()
+                        await delivery.drain()
             sink.end(encoder.finish())
 
     async def _whole(self, source: Source, encoder: Encoder, sink: Sink) -> None:
@@ -147,16 +147,11 @@ class Exchange:
         if delivery is not None and answer is forward.road:  # from Ollama, and no plugin in between
             forward.outlet = ShortWay(delivery, index, changes)
         whole = False
-        iterator = aiter(answer)
-        try:
-            async for batch in iterator:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
                 if batch:
                     whole = batch[-1].done or batch[-1].embeddings is not None
                     yield index, changed(batch, changes)
-        finally:
-            close = getattr(iterator, "aclose", None)
-            if close is not None:
-                await close()
         if not whole:
             raise UpstreamClosed("The answer ended before it was whole.")
 

@@ -56,8 +56,7 @@ MUTANTS = (
     mutant(
         "the reader's pace is not waited for",
         "faults/test_slow_readers.py",
-        (f"{CORE}/exchange.py", "                        await sink.drain()\n", "                        pass\n"),
-        (f"{CORE}/delivery.py", "        await self._delivery.sink.drain()\n", "        pass\n"),
+        (f"{CORE}/delivery.py", "        await self._sink.drain()\n", "        pass\n"),
     ),
     mutant(
         "a reader that takes nothing is never cut off",
@@ -237,7 +236,7 @@ MUTANTS = (
     mutant(
         "nothing is sent while a model loads",
         "faults/test_integrity.py",
-        (f"{CORE}/delivery.py", "            self._sink.write(HEARTBEAT)\n", "            pass\n"),
+        (f"{CORE}/delivery.py", "            self._write(HEARTBEAT)\n", "            pass\n"),
     ),
     mutant(
         "the breaker never opens",
