@@ -126,7 +126,7 @@ def _choose(name: str, installed: dict[str, list[Found]]) -> Found:
         return plugins[0]
     if plugins:
         raise PluginBroken(
-            f"more than one package offers it, uninstall all but one: {', '.join(found.distribution for found in plugins)}"
+            f"more than one package offers it, uninstall all but one: {', '.join(sorted(found.distribution for found in plugins))}"
         )
     usual = f"tornado-gateway-{name.replace('_', '-')}"
     raise PluginBroken(f"is not installed; on PyPI it is usually called {usual}. Installed: {', '.join(installed) or 'none'}")

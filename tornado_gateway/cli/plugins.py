@@ -89,7 +89,7 @@ def _measured(settings: Settings) -> Times:
 def rows(found: Sequence[Found], order: Sequence[str], times: Times | None = None) -> list[Row]:
     """Those that are on in the order of their calls, then the others by name."""
     described = [_row(plugin, order, times or {}) for plugin in found]
-    return sorted(described, key=lambda row: (row.place is None, row.place or 0, row.name))
+    return sorted(described, key=lambda row: (row.place is None, row.place or 0, row.name, row.package))
 
 
 def _row(plugin: Found, order: Sequence[str], times: Times) -> Row:
