@@ -9,6 +9,8 @@ import pytest
 from downstream.conftest import Handler, Stage, echo
 from tornado.iostream import StreamClosedError
 
+from tornado_gateway.downstream import ClientConnection
+
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%b\r\n"
 SOON = 5
@@ -18,6 +20,21 @@ async def answer(reader: asyncio.StreamReader) -> bytes:
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SOON)
     length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
     return await asyncio.wait_for(reader.readexactly(length), SOON)
+
+
+async def much(handler: Handler) -> None:
+    """Answer with more than the kernel takes at once."""
+    handler.peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 5_000_000)
+    handler.peer.finish(keep_alive=True)
+
+
+async def congested(stage: Stage, requests: bytes = GET) -> tuple[asyncio.StreamReader, ClientConnection]:
+    """A client of that answer, which has not read all of it."""
+    reader, writer = await stage.connect()
+    writer.write(requests)
+    await stage.until(lambda: stage.connection and stage.connection.congested)
+    assert stage.connection
+    return reader, stage.connection
 
 
 async def test_a_body_that_came_with_its_head_is_there_before_the_handler_begins(stage: Stage) -> None:
@@ -103,14 +120,8 @@ async def test_a_handler_that_is_busy_with_a_part_of_the_body_is_waited_for(stag
 
 
 async def test_the_next_request_waits_until_the_answer_is_taken(stage: Stage) -> None:
-    async def much(handler: Handler) -> None:
-        handler.peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 5_000_000)
-        handler.peer.finish(keep_alive=True)
-
     stage.work = much
-    reader, writer = await stage.connect()
-    writer.write(GET * 3)
-    await stage.until(lambda: stage.connection and stage.connection.congested)
+    reader, _ = await congested(stage, GET * 3)
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -279,16 +290,8 @@ async def test_a_request_at_work_is_never_overdue(stage: Stage) -> None:
 
 
 async def test_an_answer_that_nobody_waits_for_may_be_untaken_as_long_as_a_connection_idle(stage: Stage) -> None:
-    async def much(handler: Handler) -> None:
-        handler.peer.write(b"HTTP/1.1 400 No\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 5_000_000)
-        handler.peer.finish(keep_alive=True)
-
     stage.work = much
-    reader, writer = await stage.connect()
-    writer.write(GET)
-    await stage.until(lambda: stage.connection and stage.connection.congested)
-    connection = stage.connection
-    assert connection
+    reader, connection = await congested(stage)
     begun = connection._since
 
     assert not connection.overdue(begun + 9, 1, 10)
@@ -299,33 +302,21 @@ async def test_an_answer_that_nobody_waits_for_may_be_untaken_as_long_as_a_conne
 
 
 async def test_an_answer_that_its_handler_waits_for_is_the_handlers_to_end(stage: Stage) -> None:
-    async def much(handler: Handler) -> None:
-        handler.peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 5_000_000)
-        handler.peer.finish(keep_alive=True)
+    async def waiting(handler: Handler) -> None:
+        await much(handler)
         with contextlib.suppress(StreamClosedError):
             await handler.peer.drain(60)
 
-    stage.work = much
-    _, writer = await stage.connect()
-    writer.write(GET)
-    await stage.until(lambda: stage.connection and stage.connection.congested)
+    stage.work = waiting
+    _, connection = await congested(stage)
 
-    assert stage.connection
-    assert not stage.connection.overdue(stage.connection._since + 1e6, 1, 10)
-    assert not stage.connection.overdue(stage.connection._since + 2e6, 1, 10)
+    assert not connection.overdue(connection._since + 1e6, 1, 10)
+    assert not connection.overdue(connection._since + 2e6, 1, 10)
 
 
 async def test_a_connection_is_idle_from_when_its_answer_was_taken(stage: Stage) -> None:
-    async def much(handler: Handler) -> None:
-        handler.peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 5_000_000)
-        handler.peer.finish(keep_alive=True)
-
     stage.work = much
-    reader, writer = await stage.connect()
-    writer.write(GET)
-    await stage.until(lambda: stage.connection and stage.connection.congested)
-    connection = stage.connection
-    assert connection
+    reader, connection = await congested(stage)
     finished = connection._since
     assert len(await answer(reader)) == 5_000_000
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 
@@ -27,8 +25,8 @@ from tornado_gateway.errors import (
 )
 from tornado_gateway.exchange import Tally
 from tornado_gateway.handlers import facts, gate
-from tornado_gateway.handlers.embedded import TornadoPeer
-from tornado_gateway.handlers.peer import Peer, ReaderStalled
+from tornado_gateway.handlers.embedded import peer_of
+from tornado_gateway.handlers.peer import ReaderStalled
 from tornado_gateway.handlers.reply import Reply
 from tornado_gateway.handlers.request import repeated_in
 from tornado_gateway.handlers.services import Services
@@ -53,16 +51,6 @@ class Access:
 
     methods: frozenset[str]
     authenticated: bool
-
-
-def peer_of(request: HTTPServerRequest) -> Peer:
-    """The connection that a request came by: one of ours, or that of the Tornado server in which the routes are mounted."""
-    connection = request.connection
-    if not isinstance(connection, HTTP1Connection):
-        return cast(Peer, connection)
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        request.headers["Expect"] = "100-continue"  # the only spelling that Tornado answers, behind us
-    return TornadoPeer(connection)
 
 
 @stream_request_body

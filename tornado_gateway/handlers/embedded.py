@@ -6,14 +6,26 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 
-from tornado_gateway.handlers.peer import STRANGER_SECONDS, ReaderStalled, linger_bounds
+from tornado_gateway.handlers.peer import STRANGER_SECONDS, Peer, ReaderStalled, linger_bounds
 from tornado_gateway.presence import Presence
 
 _READ_BYTES = 64 * 1024
+
+
+def peer_of(request: HTTPServerRequest) -> Peer:
+    """The connection that a request came by: one of ours, or that of the Tornado server in which the routes are mounted."""
+    connection = request.connection
+    if not isinstance(connection, HTTP1Connection):
+        return cast(Peer, connection)
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        request.headers["Expect"] = "100-continue"  # the only spelling that Tornado answers, behind us
+    return TornadoPeer(connection)
 
 
 class TornadoPeer:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tornado_gateway.presence import Presence
 
-STRANGER_BYTES = 64 * 1024
+_STRANGER_BYTES = 64 * 1024
 STRANGER_SECONDS = 1.0
 _KNOWN_BYTES = 256 * 1024 * 1024
 _KNOWN_SECONDS = 10.0
@@ -75,4 +75,4 @@ class Peer(Protocol):
 
 def linger_bounds(*, generous: bool) -> tuple[float, int]:
     """For how long, in seconds, and how many bytes what still comes is read and dropped; `generous` for clients with a right to upload."""
-    return (_KNOWN_SECONDS, _KNOWN_BYTES) if generous else (STRANGER_SECONDS, STRANGER_BYTES)
+    return (_KNOWN_SECONDS, _KNOWN_BYTES) if generous else (STRANGER_SECONDS, _STRANGER_BYTES)
