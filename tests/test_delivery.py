@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tornado_gateway.delivery import Delivery, ShortWay
+from tornado_gateway.delivery import Delivery, Gathering, ShortWay
 from tornado_gateway.errors import GatewayError, InvalidRequest
 from tornado_gateway.wire.ollama import Message, Record
 from tornado_gateway.wire.sse import HEARTBEAT
@@ -25,10 +25,11 @@ class Client:
         self.started = True
         self.sent.append(content_type.encode())
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         self.sent.append(data)
         if self.sent.count(HEARTBEAT) == 2:
             self.beaten.set()
+        return not self.congested
 
     async def drain(self) -> None:
         self.drained += 1
@@ -92,6 +93,31 @@ async def test_a_heartbeat_comes_when_nothing_else_does_and_brings_the_head() ->
 
     assert client.sent[0] == b"words"
     assert set(client.sent[1:]) == {HEARTBEAT}
+
+
+async def test_who_was_behind_and_is_sent_nothing_is_still_behind() -> None:
+    client = Client()
+    way = delivery(client)
+    client.congested = True
+
+    with way:
+        assert not way.send(0, [said("")])
+
+
+async def test_an_answer_that_is_not_streamed_goes_to_its_encoder_and_nobody_is_waited_for() -> None:
+    fed: list[tuple[int, Sequence[Record]]] = []
+
+    class Whole(Words):
+        def feed(self, index: int, records: Sequence[Record]) -> bytes:
+            fed.append((index, records))
+            return b""
+
+    gathering = Gathering(Whole())
+
+    assert gathering.send(1, [said("a")])
+    await gathering.drain()
+
+    assert fed == [(1, [said("a")])]
 
 
 async def test_the_short_way_counts_changes_and_waits_as_the_long_one_does() -> None:

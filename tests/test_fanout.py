@@ -1,79 +1,93 @@
-"""Several answers read as one."""
+"""The native calls of one request, side by side."""
 
 import asyncio
 
 import pytest
 
-from tornado_gateway.fanout import Source, merged
-from tornado_gateway.wire.ollama import Record
+from tornado_gateway.fanout import together
 
 
-async def answer(index: int, *texts: str, fails: Exception | None = None) -> Source:
-    for text in texts:
+async def test_all_are_run_to_their_ends() -> None:
+    ended: list[int] = []
+
+    async def work(number: int) -> None:
         await asyncio.sleep(0)
-        yield index, [Record(response=text)]
-    if fails is not None:
-        raise fails
+        ended.append(number)
+
+    await together([work(number) for number in range(5)], parallel=2)
+
+    assert sorted(ended) == [0, 1, 2, 3, 4]
 
 
-async def test_each_batch_comes_with_the_index_of_its_source_in_its_order() -> None:
-    found: dict[int, list[str]] = {0: [], 1: [], 2: []}
-
-    async for index, batch in merged([answer(0, "a", "b"), answer(1, "c"), answer(2)], parallel=2):
-        found[index] += [record.response for record in batch]
-
-    assert found == {0: ["a", "b"], 1: ["c"], 2: []}
-
-
-async def test_no_more_sources_than_allowed_are_read_at_a_time() -> None:
+async def test_no_more_than_allowed_are_at_work_at_a_time() -> None:
     running = most = 0
 
-    async def counted() -> Source:
+    async def counted() -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
         await asyncio.sleep(0)
-        yield 0, [Record()]
         running -= 1
 
-    async for _ in merged([counted() for _ in range(6)], parallel=2):
-        pass
+    await together([counted() for _ in range(6)], parallel=2)
 
     assert most == 2
 
 
-async def test_the_first_failure_ends_all() -> None:
+async def test_the_first_failure_ends_all_and_is_raised_behind_their_ends() -> None:
     closed = asyncio.Event()
+    never = asyncio.Event()
 
-    async def endless() -> Source:
+    async def endless() -> None:
         try:
-            while True:
-                await asyncio.sleep(0)
-                yield 0, [Record()]
+            await never.wait()
         finally:
+            await asyncio.sleep(0)
             closed.set()
 
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        async for _ in merged([endless(), answer(1, "a", fails=ZeroDivisionError())], parallel=2):
-            pass
+        await together([endless(), fails()], parallel=2)
 
     assert closed.is_set()
 
 
-async def test_closing_it_closes_every_source() -> None:
-    closed = []
+async def test_one_that_has_no_turn_before_the_failure_is_never_begun() -> None:
+    begun = False
 
-    async def endless(name: int) -> Source:
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    async def late() -> None:
+        nonlocal begun
+        begun = True
+
+    with pytest.raises(ZeroDivisionError):
+        await together([fails(), late()], parallel=1)
+
+    assert not begun
+
+
+async def test_whoever_is_cancelled_has_ended_all() -> None:
+    closed: list[int] = []
+    at_work = asyncio.Event()
+    never = asyncio.Event()
+
+    async def endless(number: int) -> None:
         try:
-            while True:
-                await asyncio.sleep(0)
-                yield 0, [Record()]
+            if number == 1:
+                at_work.set()
+            await never.wait()
         finally:
-            closed.append(name)
+            closed.append(number)
 
-    source = merged([endless(0), endless(1)], parallel=2)
-    await anext(source)
-    await anext(source)
-    await source.aclose()
+    task = asyncio.create_task(together([endless(0), endless(1)], parallel=2))
+    await at_work.wait()
+    task.cancel()
 
+    with pytest.raises(asyncio.CancelledError):
+        await task
     assert sorted(closed) == [0, 1]

@@ -28,8 +28,8 @@ class Sink(Protocol):
         """Send the head of a streamed answer; `fail` gives the words with which it would break off."""
         ...
 
-    def write(self, data: bytes) -> None:
-        """Send a part of a streamed answer; never waits."""
+    def write(self, data: bytes) -> bool:
+        """Send a part of a streamed answer; never waits. Whether the reader keeps up."""
         ...
 
     async def drain(self) -> None:
@@ -43,6 +43,34 @@ class Sink(Protocol):
     def whole(self, content_type: str, body: bytes) -> None:
         """Send an answer that is not streamed."""
         ...
+
+
+class Receiver(Protocol):
+    """Where the records of an answer go."""
+
+    def send(self, index: int, batch: Sequence[Record]) -> bool:
+        """Take records of the request's native call number `index`. Whether more may come; if not, `drain` is called first."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until more may come. Raises what ends the answer."""
+        ...
+
+
+class Gathering:
+    """An answer that is not streamed: the encoder keeps what it is fed."""
+
+    __slots__ = ("_encoder",)
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    def send(self, index: int, batch: Sequence[Record]) -> bool:
+        self._encoder.feed(index, batch)
+        return True
+
+    async def drain(self) -> None:
+        """Nobody is behind."""
 
 
 class Delivery:
@@ -71,28 +99,28 @@ class Delivery:
     def send(self, index: int, batch: Sequence[Record]) -> bool:
         """Send a batch of records; whether the client keeps up."""
         data = self._encoder.feed(index, batch)
-        self._start()
-        if data:
-            self._write(data)
-        return not self._sink.congested
+        sink = self._sink
+        if not sink.started:
+            self._start()
+        if not data:
+            return not sink.congested
+        self._last = self._loop.time()
+        return sink.write(data)
 
     async def drain(self) -> None:
         """Wait until the client has caught up. Raises when it takes nothing for too long."""
         await self._sink.drain()
 
     def _start(self) -> None:
-        if not self._sink.started:
-            self._sink.start(self._encoder.content_type, self._encoder.fail)
-
-    def _write(self, data: bytes) -> None:
-        self._last = self._loop.time()
-        self._sink.write(data)
+        self._sink.start(self._encoder.content_type, self._encoder.fail)
 
     def _due(self) -> None:
-        self._start()
+        if not self._sink.started:
+            self._start()
         silent = self._loop.time() - self._last
         if silent >= self._every and not self._sink.congested:
-            self._write(HEARTBEAT)
+            self._last = self._loop.time()
+            self._sink.write(HEARTBEAT)
             silent = 0.0
         self._timer = self._loop.call_later(max(0.001, self._every - silent), self._due)
 
@@ -103,22 +131,22 @@ class ShortWay:
     Waking the request's task for each token costs about as much as all that is done with the token.
     """
 
-    __slots__ = ("_changes", "_delivery", "_index", "count")
+    __slots__ = ("_changes", "_index", "_receiver", "count")
 
-    def __init__(self, delivery: Delivery, index: int, changes: Sequence[Change]) -> None:
-        self._delivery = delivery
+    def __init__(self, receiver: Receiver, index: int, changes: Sequence[Change]) -> None:
+        self._receiver = receiver
         self._index = index
         self._changes = changes
         self.count: Callable[[Sequence[Record]], None]
 
     def take(self, records: Sequence[Record]) -> bool:
         self.count(records)
-        return self._delivery.send(self._index, changed(records, self._changes))
+        return self._receiver.send(self._index, changed(records, self._changes) if self._changes else records)
 
     async def drain(self) -> None:
-        await self._delivery.drain()
+        await self._receiver.drain()
 
 
 def changed(batch: Sequence[Record], changes: Sequence[Change]) -> Sequence[Record]:
     """A batch after the functions of the plugins, in order."""
-    return [transformed(record, changes) for record in batch] if changes else batch
+    return [transformed(record, changes) for record in batch]

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 
 from tornado_gateway.context import Context, Usage, learn
-from tornado_gateway.delivery import Delivery, ShortWay, Sink, changed
+from tornado_gateway.delivery import Delivery, Gathering, Receiver, ShortWay, Sink, changed
 from tornado_gateway.errors import UpstreamClosed
-from tornado_gateway.fanout import Source, merged
+from tornado_gateway.fanout import together
 from tornado_gateway.hooks import Hooks
 from tornado_gateway.hookspecs import Release
 from tornado_gateway.models import Catalog
@@ -90,7 +89,8 @@ class Exchange:
         if call.stream:
             await self._stream(context, plan, encoder, sink, tally, rules)
         else:
-            await self._whole(self._answers(context, plan, tally, rules), encoder, sink)
+            await self._answers(context, plan, tally, rules, Gathering(encoder))
+            sink.whole(encoder.content_type, encoder.finish())
 
     async def _plan(self, context: Context, call: Call, rules: Rules, *, small: bool) -> Plan:
         learn(context, model=call.model, stream=call.stream, user=call.user)
@@ -117,41 +117,36 @@ class Exchange:
             return await self._catalog.facts(model)
         return ModelFacts(name=model.name, digest=model.digest)
 
-    def _answers(self, context: Context, plan: Plan, tally: Tally, rules: Rules, delivery: Delivery | None = None) -> Source:
-        """The records of all native calls, but for those that went to `delivery` on the short way."""
-        if len(plan.calls) > 1:
-            delivery = None  # they would overtake those that wait for their turn
-        sources = [self._answer(context, index, native, tally, delivery) for index, native in enumerate(plan.calls)]
-        return merged(sources, rules.parallel_calls)
-
     async def _stream(self, context: Context, plan: Plan, encoder: Encoder, sink: Sink, tally: Tally, rules: Rules) -> None:
         head_at = context.clock + rules.headers_after_seconds
         with Delivery(sink, encoder, head_at, rules.heartbeat_seconds) as delivery:
-            async with aclosing(self._answers(context, plan, tally, rules, delivery)) as batches:
-                async for index, batch in batches:
-                    if not delivery.send(index, batch):
-                        await delivery.drain()
+            await self._answers(context, plan, tally, rules, delivery)
             sink.end(encoder.finish())
 
-    async def _whole(self, source: Source, encoder: Encoder, sink: Sink) -> None:
-        async with aclosing(source) as batches:
-            async for index, batch in batches:
-                encoder.feed(index, batch)
-        sink.whole(encoder.content_type, encoder.finish())
+    async def _answers(self, context: Context, plan: Plan, tally: Tally, rules: Rules, receiver: Receiver) -> None:
+        """Send the records of all native calls to `receiver`."""
+        if len(plan.calls) == 1:
+            await self._answer(context, 0, plan.calls[0], tally, receiver)
+            return
+        works = [self._answer(context, index, native, tally, receiver) for index, native in enumerate(plan.calls)]
+        await together(works, rules.parallel_calls)
 
-    async def _answer(self, context: Context, index: int, call: NativeCall, tally: Tally, delivery: Delivery | None) -> Source:
-        """The records of the request's native call number `index`, from whoever has them; ends well only behind a whole answer."""
+    async def _answer(self, context: Context, index: int, call: NativeCall, tally: Tally, receiver: Receiver) -> None:
+        """Send the records of the request's native call number `index`, from whoever has them; ends well only behind a whole answer."""
         forward = _Forward(self, context, call, tally)
         answer = await self._hooks.answer(context, call, forward)
         changes = await self._hooks.transforms(context, call)
-        if delivery is not None and answer is forward.road:  # from Ollama, and no plugin in between
-            forward.outlet = ShortWay(delivery, index, changes)
+        if call.stream and answer is forward.road:  # from Ollama, and no plugin in between
+            forward.outlet = ShortWay(receiver, index, changes)
         whole = False
-        async with aclosing(answer) as batches:
-            async for batch in batches:
+        try:
+            async for batch in answer:
                 if batch:
                     whole = batch[-1].done or batch[-1].embeddings is not None
-                    yield index, changed(batch, changes)
+                    if not receiver.send(index, changed(batch, changes) if changes else batch):
+                        await receiver.drain()
+        finally:
+            await answer.aclose()
         if not whole:
             raise UpstreamClosed("The answer ended before it was whole.")
 
@@ -175,8 +170,8 @@ class Exchange:
             if way.outlet is not None:
                 way.outlet.count = count
             answer = self._ollama.answer(call, on_first_byte=tally.note_first_byte, outlet=way.outlet)
-            async with aclosing(answer) as batches:
-                async for batch in batches:
+            try:
+                async for batch in answer:
                     count(batch)
                     if batch[-1].done or batch[-1].embeddings is not None:
                         tally.count(batch[-1])
@@ -184,6 +179,8 @@ class Exchange:
                             # Told before the last records go on: who has the whole answer may ask for it again at once.
                             await self._tell(context, call, folder)
                     yield batch
+            finally:
+                await answer.aclose()
         finally:
             self._hooks.release(places)
 

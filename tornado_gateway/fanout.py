@@ -1,54 +1,27 @@
-"""Several native answers read as one: which call a batch belongs to, and the batch, in the order of arrival."""
+"""The native calls of one request, side by side."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-
-from tornado_gateway.wire.ollama import Record
-
-Item = tuple[int, Sequence[Record]]
-"""Which native call a batch belongs to, and the batch."""
-
-Source = AsyncGenerator[Item, None]
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 
-def merged(sources: Sequence[Source], parallel: int) -> Source:
-    """The items of all sources; at most `parallel` sources are read at a time.
-
-    The first failure ends all of them, and so does closing this generator: every source is closed when it ends.
-    """
-    return sources[0] if len(sources) == 1 else _merged(sources, parallel)
-
-
-async def _merged(sources: Sequence[Source], parallel: int) -> Source:
-    # One batch waits for each reader: a slow reader of this generator slows the sources down.
-    arrived: asyncio.Queue[Item | BaseException | None] = asyncio.Queue(parallel)
+async def together(works: Sequence[Coroutine[Any, Any, None]], parallel: int) -> None:
+    """Run all of them, at most `parallel` at a time, and wait for their ends. The first failure ends the others, and is raised."""
     turns = asyncio.Semaphore(parallel)
-    tasks = [asyncio.ensure_future(_read(source, arrived, turns)) for source in sources]
+    tasks = [asyncio.ensure_future(_in_turn(work, turns)) for work in works]
     try:
-        running = len(tasks)
-        while running:
-            item = await arrived.get()
-            if isinstance(item, BaseException):
-                raise item
-            if item is None:
-                running -= 1
-            else:
-                yield item
+        await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for work in works:
+            work.close()  # nothing, but for one that never had its turn
 
 
-async def _read(source: Source, arrived: asyncio.Queue[Item | BaseException | None], turns: asyncio.Semaphore) -> None:
-    try:
-        async with turns, aclosing(source) as items:
-            async for item in items:
-                await arrived.put(item)
-    except Exception as error:  # noqa: BLE001  # raised again by the reader of the queue
-        await arrived.put(error)
-    else:
-        await arrived.put(None)
+async def _in_turn(work: Coroutine[Any, Any, None], turns: asyncio.Semaphore) -> None:
+    await turns.acquire()
+    await work
+    turns.release()  # not behind a failure: nothing more is to begin then

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import pluggy
 
@@ -177,7 +176,7 @@ class Hooks:
                 bound.answered_nonsense(answer)
                 raise _closed_door()
 
-    async def answer(self, context: Context, call: NativeCall, forward: Forward) -> AsyncGenerator[Sequence[Record], None]:
+    async def answer(self, context: Context, call: NativeCall, forward: Forward) -> Records:
         """The records from the first plugin that has them, else from Ollama."""
         for bound in self._answer:
             try:
@@ -188,7 +187,7 @@ class Hooks:
                 bound.failed(error)
                 continue
             if isinstance(answer, AsyncIterable):
-                return _guarded(bound, answer, forward)
+                return _Guarded(bound, answer, forward)
             if answer is not None:
                 bound.answered_nonsense(answer)
         return forward()
@@ -271,7 +270,10 @@ class Hooks:
     async def finished(self, context: Context, outcome: Outcome) -> None:
         """Tell every plugin how the request ended, whatever the others do."""
         for bound in self._finished:
-            await self._isolated(bound, bound.call(context, outcome))
+            try:
+                await within(BUDGET_SECONDS, bound.call(context, outcome), bound.meter)
+            except Exception as error:  # noqa: BLE001  # one plugin's failure is not another's
+                bound.failed(error)
 
     async def _isolated(self, bound: Bound, call: Coroutine[Any, Any, Any]) -> None:
         try:
@@ -307,31 +309,61 @@ class Hooks:
         }
 
 
-async def _guarded(bound: Bound, answer: Answer, forward: Forward) -> AsyncGenerator[Sequence[Record], None]:
+class _Guarded:
     """A plugin's answer, as long as it is one: one that breaks counts as nothing known, unless the caller has a part of it already."""
-    began = False
-    iterator = aiter(answer)
-    try:
-        async for batch in iterator:
-            for record in batch:
-                if not isinstance(record, Record):
-                    raise TypeError(f"an answer of {type(record).__name__} instead of records")
-            yield batch
-            began = True
-        return
-    except GatewayError:
-        raise
-    except Exception as error:
+
+    __slots__ = ("_answer", "_began", "_bound", "_forward", "_iterator")
+
+    def __init__(self, bound: Bound, answer: Answer, forward: Forward) -> None:
+        self._bound: Bound | None = bound
+        """The plugin, as long as it is the one that answers."""
+        self._answer = answer
+        self._forward = forward
+        self._iterator: AsyncIterator[Sequence[Record]] | None = None
+        self._began = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Sequence[Record]:
+        bound = self._bound
+        try:
+            if self._iterator is None:
+                self._iterator = aiter(self._answer)
+            batch = await anext(self._iterator)
+            if bound is not None:
+                _check_records(batch)
+        except (StopAsyncIteration, GatewayError):
+            raise
+        except Exception as error:
+            if bound is None:
+                raise
+            return await self._from_ollama(bound, error)
+        self._began = True
+        return batch
+
+    async def aclose(self) -> None:
+        if isinstance(self._iterator, AsyncGenerator):
+            await self._iterator.aclose()
+
+    async def _from_ollama(self, bound: Bound, error: Exception) -> Sequence[Record]:
         bound.failed(error)
-        rest = None if began else _once(forward)
+        rest = None if self._began else _once(self._forward)
         if rest is None:
             raise InternalError("The answer broke off.") from error
-    finally:
-        if isinstance(iterator, AsyncGenerator):
-            await iterator.aclose()
-    async with aclosing(rest) as batches:
-        async for batch in batches:
-            yield batch
+        await self.aclose()
+        self._bound, self._iterator = None, rest
+        return await anext(rest)
+
+
+Records = AsyncGenerator[Sequence[Record], None] | _Guarded
+"""What is iterated, and closed in the end."""
+
+
+def _check_records(batch: Sequence[Record]) -> None:
+    for record in batch:
+        if not isinstance(record, Record):
+            raise TypeError(f"an answer of {type(record).__name__} instead of records")
 
 
 def _once(forward: Forward) -> AsyncGenerator[Sequence[Record], None] | None:

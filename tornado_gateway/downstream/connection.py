@@ -144,10 +144,6 @@ class ClientConnection(Sending):
             self._since = time.monotonic()
         self._read_next()
 
-    def write(self, data: bytes) -> None:
-        self._expects = False
-        super().write(data)
-
     def finish(self, *, keep_alive: bool) -> None:
         """The answer is written: see `Peer`."""
         whole = self._body is None
@@ -212,7 +208,7 @@ class ClientConnection(Sending):
             delegate.finish()
             return
         self._body = ChunkedBody() if head.length is None else PlainBody(head.length)
-        self._expects = head.expects_continue and not self._unread
+        self._expects, self._written = head.expects_continue and not self._unread, False
         if self._feed():
             self._deliver()
         if self._body is not None:
@@ -238,7 +234,7 @@ class ClientConnection(Sending):
         """The handler is ready for the body, or for more of it."""
         if self._body is None or self._closed or self.lingering:
             return
-        if self._expects and not self._unread and not self._held:
+        if self._expects and not self._written and not self._unread and not self._held:
             self.write(_CONTINUE)
         self._taking, self._since = True, time.monotonic()
         self._resume_reading()

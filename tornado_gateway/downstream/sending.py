@@ -33,6 +33,8 @@ class Sending(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._full = False
         """Whether the transport takes no more."""
+        self._written = False
+        """Whether anything has been written since the last request came."""
         self._behind_tls = False
         self._kept = bytearray()
         """What is kept back from TLS until then."""
@@ -72,14 +74,16 @@ class Sending(asyncio.Protocol):
     def forget(self, presence: Presence, gone: Callable[[], None]) -> None:
         """Nothing, as above."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         if self._closed or self._shut or self._transport is None:
-            return
+            return True
+        self._written = True
         if self._behind_tls:
             self._kept += data
             self._give(self._transport)
-        else:
-            self._transport.write(data)
+            return not self.congested
+        self._transport.write(data)
+        return not self._full
 
     async def drain(self, stall_seconds: float) -> None:
         while self.congested:

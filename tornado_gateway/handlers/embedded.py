@@ -56,8 +56,9 @@ class TornadoPeer:
     def forget(self, presence: Presence, gone: Callable[[], None]) -> None:
         presence.forget(self._socket, gone)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         self._pending = self._connection.write(data)
+        return not self._stream.writing()
 
     async def drain(self, stall_seconds: float) -> None:
         while self._pending is not None and self._stream.writing():

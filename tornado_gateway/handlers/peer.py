@@ -38,8 +38,8 @@ class Peer(Protocol):
         """End that watch."""
         ...
 
-    def write(self, data: bytes) -> None:
-        """Send; never waits."""
+    def write(self, data: bytes) -> bool:
+        """Send; never waits. False when bytes wait that the kernel did not take."""
         ...
 
     async def drain(self, stall_seconds: float) -> None:

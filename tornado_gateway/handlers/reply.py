@@ -71,9 +71,10 @@ class Reply:
             self._keep_alive = False  # the end of the connection is the end of the body
         self._peer.write(self._head(200, headers))
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
+        """Send a part of a streamed answer; whether the kernel has taken all that was sent."""
         self.bytes_out += len(data)
-        self._peer.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        return self._peer.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     async def drain(self) -> None:
         """Wait until the kernel has taken all; raises `ReaderStalled` when it took nothing for too long."""
