@@ -151,8 +151,16 @@ class Inbox:
         if self._whole:
             self._reader.feed(data)
             return None
-        if self._outlet is not None and self._is_idle() and len(data) <= MAX_BATCH_BYTES:
-            return self._pass_on(data, self._outlet)
+        outlet, waiter = self._outlet, self._waiter
+        # The short way, for who has all that came before and waits.
+        if outlet and waiter and not (waiter.done() or self.waiting or self.last or len(data) > MAX_BATCH_BYTES):
+            records = self._read(data)
+            if records and not outlet.take(records):
+                self.behind = outlet
+                self._room = self._loop.create_future()
+            if self.behind is not None or self.failed:
+                self.wake()
+            return self._room
         self.waiting = self.waiting + data if self.waiting else data
         self.wake()
         if len(self.waiting) <= MAX_WAITING_BYTES:
@@ -176,20 +184,6 @@ class Inbox:
             self._room.set_result(None)
             self._room = None
 
-    def _is_idle(self) -> bool:
-        """Whether the reader has all that came before, and waits."""
-        return not self.waiting and self.last is None and self._waiter is not None and not self._waiter.done()
-
-    def _pass_on(self, data: bytes, outlet: Outlet) -> asyncio.Future[None] | None:
-        self.waiting = data
-        records = self.take()
-        if records and not outlet.take(records):
-            self.behind = outlet
-            self._room = self._loop.create_future()
-        if self.behind is not None or self.failed:
-            self.wake()
-        return self._room
-
     def take(self) -> list[Record]:
         """The records of what has come, a batch at most, but for the last one of the answer."""
         data, self.waiting = self.waiting[:MAX_BATCH_BYTES], self.waiting[MAX_BATCH_BYTES:]
@@ -199,6 +193,9 @@ class Inbox:
         if self.last is not None:
             self._ignore(data)
             return []
+        return self._read(data)
+
+    def _read(self, data: bytes) -> list[Record]:
         try:
             return self._but_the_last(self._reader.feed(data))
         except UpstreamInvalidResponse as fault:
