@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -124,11 +125,14 @@ class _Map(LRUCache[bytes, Entry]):
     def __init__(self, bounds: Bounds) -> None:
         super().__init__(bounds.bytes, getsizeof=lambda entry: len(entry.data) + OVERHEAD)
         self._seconds = bounds.seconds
+        self._none_before = math.inf
+        """When the next entry has lived long enough, or earlier: to find the first one takes a walk over those that are gone."""
         self._gone: list[bytes] = []
 
     def store(self, key: bytes, entry: Entry) -> None:
         self.pop(key, None)  # it would keep the place of the older one
         self[key] = entry
+        self._none_before = min(self._none_before, entry.stored + self._seconds)
 
     def popitem(self) -> tuple[bytes, Entry]:
         key, entry = super().popitem()
@@ -137,9 +141,14 @@ class _Map(LRUCache[bytes, Entry]):
 
     def expire(self, now: float) -> None:
         """Let go what has lived long enough."""
+        if now < self._none_before:
+            return
+        self._none_before = math.inf
         expired = []
         for key in self:
-            if now < Cache.__getitem__(self, key).stored + self._seconds:
+            end = Cache.__getitem__(self, key).stored + self._seconds
+            if now < end:
+                self._none_before = end
                 break
             expired.append(key)
         for key in expired:
