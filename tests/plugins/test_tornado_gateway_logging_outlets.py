@@ -1,5 +1,6 @@
 """Files and console as one."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -7,10 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from tornado_gateway_logging_lines import Item
-from tornado_gateway_logging_outlets import Outlets
+from tornado_gateway_logging_lines import REQUEST_FIELDS, Item
+from tornado_gateway_logging_outlets import MADE_AT_ONCE, Outlets
+from tornado_gateway_logging_requests import Ready
 
 EVENT = Item(logging.ERROR, ("said", 1790000000.0, logging.ERROR), {"n": 1})
+REQUEST = Item(logging.INFO, ("request", 1790000000.0, logging.INFO, "an id", *[None] * (len(REQUEST_FIELDS) - 4)))
+
+
+class Made:
+    """Outlets whose lines are seen when they are made."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.two = asyncio.Event()
+        self.outlets = Outlets(make=self.make)
+
+    def make(self, item: Item) -> Item | Ready:
+        self.items.append(item)
+        if len(self.items) == 2:
+            self.two.set()
+        return item
 
 
 def write(outlets: Outlets, *, files: bool = True, console: bool = True) -> None:
@@ -23,6 +41,44 @@ def test_a_line_goes_to_files_and_console(tmp_path: Path, capfd: pytest.CaptureF
 
     assert json.loads((tmp_path / "info.log").read_text())["n"] == 1
     assert "said" in capfd.readouterr().err
+
+
+async def test_the_lines_of_requests_are_made_together_after_a_moment() -> None:
+    made = Made()
+
+    made.outlets.put_request(REQUEST)
+    made.outlets.put_request(REQUEST)
+    before = list(made.items)
+    await asyncio.wait_for(made.two.wait(), 5)
+
+    assert before == []
+
+
+async def test_no_more_than_so_many_wait_to_be_made() -> None:
+    made = Made()
+
+    for _ in range(MADE_AT_ONCE + 1):
+        made.outlets.put_request(REQUEST)
+
+    assert len(made.items) == MADE_AT_ONCE
+
+
+async def test_an_event_comes_behind_the_requests_that_were_there_before() -> None:
+    made = Made()
+
+    made.outlets.put_request(REQUEST)
+    await asyncio.to_thread(made.outlets.put, EVENT)
+
+    assert made.items == [REQUEST, EVENT]
+
+
+async def test_what_is_not_made_yet_is_written_at_the_end(tmp_path: Path) -> None:
+    outlets = Outlets.open(tmp_path, "off", 0, 0)
+
+    outlets.put_request(REQUEST)
+    await asyncio.to_thread(outlets.close, 5.0)
+
+    assert json.loads((tmp_path / "info.log").read_text())["request_id"] == "an id"
 
 
 def test_a_line_may_be_for_one_of_them(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
