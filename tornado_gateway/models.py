@@ -65,10 +65,12 @@ class Catalog:
 
     async def resolve(self, asked: str, principal: Principal) -> Model:
         """The model that answers to a name. Raises `ModelNotFound`: unknown, forbidden and cloud names look the same."""
-        fresh = await self._refresh(MAX_AGE_SECONDS)
+        fresh = self._asked_at is None or self._clock() - self._asked_at >= MAX_AGE_SECONDS
+        if fresh:
+            await self._refresh()
         found = await self._find(asked, principal)
         if found is None and not fresh:
-            await self._refresh(0)  # it may have been pulled a moment ago
+            await self._refresh()  # it may have been pulled a moment ago
             found = await self._find(asked, principal)
         if found is None:
             raise await self._not_found(asked, principal)
@@ -76,7 +78,7 @@ class Catalog:
 
     async def listed(self, principal: Principal) -> list[Listed]:
         """What this caller may use: Ollama's models, then the aliases that lead to one of them."""
-        await self._refresh(0)
+        await self._refresh()
         return await self._usable(principal)
 
     async def facts(self, model: Model) -> ModelFacts:
@@ -98,10 +100,8 @@ class Catalog:
             )
         return self._facts[key]
 
-    async def _refresh(self, max_age: float) -> bool:
-        """Ask for the list if it is older than `max_age` seconds; whether it was asked for."""
-        if self._asked_at is not None and self._clock() - self._asked_at < max_age:
-            return False
+    async def _refresh(self) -> None:
+        """Ask for the list."""
         if self._asking is None:
             self._asking = asyncio.get_running_loop().create_task(self._ask())
             self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -112,7 +112,6 @@ class Catalog:
             if self._asked_at is None:
                 raise
             _log.warning("models_not_refreshed", reason="Ollama did not answer; the last list is used")
-        return True
 
     async def _ask(self) -> None:
         began = self._clock()
@@ -179,7 +178,7 @@ class Catalog:
 
 
 def _allowed(principal: Principal, *names: str) -> bool:
-    return principal.may_use(*names, *map(short, names))
+    return principal.models is None or principal.may_use(*names, *map(short, names))
 
 
 def _leaves_the_machine(model: Model) -> bool:
