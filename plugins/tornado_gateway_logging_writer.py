@@ -87,7 +87,8 @@ class Writer:
     def _gather(self) -> bool:
         """Prepare what waits, at least one line; whether it was the last."""
         item = self._queue.get()
-        self._closing.wait(GATHER_SECONDS)
+        if self._queue.qsize() < MOST_AT_ONCE:  # else it is behind, and would lose lines while it waits for more
+            self._closing.wait(GATHER_SECONDS)
         for _ in range(MOST_AT_ONCE):
             if item is None:
                 return True

@@ -4,8 +4,10 @@ import logging
 import threading
 import time
 
+import pytest
+
 from tornado_gateway_logging_lines import Item
-from tornado_gateway_logging_writer import Writer
+from tornado_gateway_logging_writer import MOST_AT_ONCE, Writer
 
 LIMIT = 5.0
 
@@ -18,6 +20,9 @@ class Gate:
         self.open.set()
         self.entered = threading.Event()
         self.succeeded = threading.Event()
+        self.reached = threading.Event()
+        """So many lines are written."""
+        self.awaited = 10**9
         self.failing = 0
         self.prepared: list[Item] = []
         self.written: list[Item] = []
@@ -37,6 +42,8 @@ class Gate:
         self.written += self.prepared
         self.prepared = []
         self.succeeded.set()
+        if len(self.written) >= self.awaited:
+            self.reached.set()
 
     def close(self) -> None:
         self.closed = True
@@ -70,6 +77,25 @@ def test_a_line_is_written_soon_without_an_end() -> None:
 
     assert sink.entered.wait(LIMIT)
     writer.close(LIMIT)
+
+
+def test_who_is_behind_does_not_wait_for_more_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tornado_gateway_logging_writer.GATHER_SECONDS", 0)
+    sink = Gate()
+    sink.open.clear()
+    writer = Writer("test", sink)
+    writer.put(item("first"))
+    assert sink.entered.wait(LIMIT)
+
+    monkeypatch.setattr("tornado_gateway_logging_writer.GATHER_SECONDS", 60)
+    for number in range(4 * MOST_AT_ONCE):
+        writer.put(item(str(number)))
+    sink.awaited = 3 * MOST_AT_ONCE
+    sink.open.set()
+
+    assert sink.reached.wait(LIMIT)
+    assert writer.close(LIMIT)
+    assert sink.names == ["first", *map(str, range(4 * MOST_AT_ONCE))]
 
 
 def test_c52_a_sink_that_stalls_costs_lines_but_no_time() -> None:
