@@ -1,20 +1,21 @@
 """Environments outside the repository: one for each peer that comes from PyPI, and the size of what an installation adds.
 
-They stay under `~/.cache/tornado-gateway-bench` (or `$BENCH_CACHE`), so that a second run sets nothing up again.
+They stay under `~/.cache/tornado-gateway-bench` (or `$BENCH_CACHE`), by the version of Python, so that a second run sets nothing up again.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CACHE = Path(os.environ.get("BENCH_CACHE") or Path.home() / ".cache" / "tornado-gateway-bench")
+CACHE = Path(os.environ.get("BENCH_CACHE") or Path.home() / ".cache" / "tornado-gateway-bench") / platform.python_version()
+"""Of this interpreter: sizes are compared with an empty environment, and that of another one is larger or smaller by megabytes."""
 _INSTALL_SECONDS = 900
 
 
@@ -82,7 +83,7 @@ def _install(folder: Path, requirements: list[str]) -> None:
 
 
 def _empty() -> Path:
-    folder = CACHE / f"empty-{sys.version_info[0]}.{sys.version_info[1]}"
+    folder = CACHE / "empty"
     if not folder.exists():
         venv.create(folder, with_pip=True)
         # Bytecode as in the others, where installing with pip has compiled its own modules.
