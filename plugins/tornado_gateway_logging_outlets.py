@@ -7,7 +7,6 @@ makes it has left the processor's caches.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import sys
@@ -71,10 +70,12 @@ class Outlets:
         self._make_lines()
 
     def _make_lines(self) -> None:
-        # An event may come from any thread, so no item is looked at before it is taken.
-        with contextlib.suppress(IndexError):
-            while True:
-                self._put(self._requests.popleft())
+        while self._requests:
+            try:
+                item = self._requests.popleft()
+            except IndexError:  # an event may come from any thread: another one has taken it
+                return
+            self._put(item)
 
     def _put(self, item: Item, files: bool = True, console: bool = True) -> None:
         made = self.make(item)
