@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+import types
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from tornado_gateway.context import Context, Usage, learn
@@ -81,15 +82,20 @@ class Exchange:
     async def serve(self, context: Context, dialect: Dialect, body: bytes, sink: Sink, tally: Tally) -> None:
         """Answer one request of a known principal. Raises `GatewayError`; cancelling it ends what it began."""
         rules = self.rules
+        await _in_step()
         small = len(body) <= DECODE_OFF_LOOP_BYTES
         call = dialect.parse(body, rules.limits) if small else await asyncio.to_thread(dialect.parse, body, rules.limits)
+        await _in_step()
         plan = await self._plan(context, call, rules, small=small)
+        await _in_step()
         await self._hooks.admit(context)
+        await _in_step()
         encoder = plan.encoder(Stamp(self._new_id(), int(context.arrived)))
         if call.stream:
             await self._stream(context, plan, encoder, sink, tally, rules)
         else:
             await self._answers(context, plan, tally, rules, Gathering(encoder))
+            await _in_step()
             sink.whole(encoder.content_type, encoder.finish())
 
     async def _plan(self, context: Context, call: Call, rules: Rules, *, small: bool) -> Plan:
@@ -211,3 +217,13 @@ class _Forward:
 
 
 _NO_POLICY = Policy()
+
+
+@types.coroutine
+def _in_step() -> Generator[None, None, None]:
+    """Let those that came together come this far together: a turn of the loop.
+
+    What a part of this road runs has then stayed in the processor's caches from the request before. One after the other, each from end to
+    end, they find none of it there and cost a tenth more (docs/performance.md).
+    """
+    yield
