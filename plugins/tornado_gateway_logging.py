@@ -127,7 +127,7 @@ class Logging:
             outcome.ended,
             outcome.error,
         )
-        self._outlets.put_request(Item(level, values, self._more(context, model)))
+        self._outlets.put(Item(level, values, self._more(context, model)))
 
     def _more(self, context: Context, model: str | None) -> dict[str, Any] | None:
         """What only some lines say: whom the caller acts for, an alias, the words themselves where they may be written."""

@@ -57,11 +57,7 @@ class LogKeeper(Keeper):
     def lines(self, life: int, data: bytes) -> None:
         """Lines of a worker, as `ToParent` packs them."""
         for level, values, more in _decoder.decode(data):
-            item = Item(level, tuple(values), more)
-            if item.values[0] == "request":
-                self._outlets.put_request(item)
-            else:
-                self._outlets.put(item)
+            self._outlets.put(Item(level, tuple(values), more))
 
 
 class ToParent:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from structlog.dev import ConsoleRenderer
+from structlog.processors import JSONRenderer
 
 from tornado_gateway_logging_content import MOST_CHARACTERS
 from tornado_gateway_logging_redaction import redacted
@@ -44,8 +45,7 @@ REQUEST_FIELDS = (
 )
 """The names and their order are a promise to whoever reads the files."""
 
-ALWAYS_FROM_CLIENT = ("request_id", "path", "model")
-MORE_FROM_CLIENT = ("requested_model", "user", "prompt", "answer")
+FROM_CLIENT = ("request_id", "path", "model", "requested_model", "user", "prompt", "answer")
 IN_MILLISECONDS = ("queue_ms", "first_byte_ms", "duration_ms", "load_ms")
 _COLOURS = {"INFO": "\033[32m", "WARNING": "\033[33m", "ERROR": "\033[31m"}
 _SAID_FIRST = frozenset({"event", "time", "level", "method", "path", "status", "ended", "duration_ms"})
@@ -63,37 +63,34 @@ class Item(NamedTuple):
     more: Mapping[str, Any] | None = None
     """What else the line says, after these; `content` is a `Content`, which becomes `prompt` and `answer`."""
 
+    @property
+    def is_request(self) -> bool:
+        return bool(self.values[0] == "request")
+
 
 def line_of(item: Item) -> Line:
     """The line's fields, in order; the time is still in seconds since the epoch."""
     line: Line = dict(zip(REQUEST_FIELDS, item.values, strict=False))
     line["level"] = logging.getLevelName(item.level)
-    is_request = line["event"] == "request"
-    if item.more:
-        for name, value in item.more.items():
-            line.setdefault(name, value)
-        if is_request:
-            _clean_more(line)
-    if is_request:
-        for name in ALWAYS_FROM_CLIENT:
-            if value := line[name]:
-                line[name] = redacted(value[:MOST_CHARACTERS])
-        for name in IN_MILLISECONDS:
-            if value := line[name]:
-                line[name] = round(value, 2)
-    return line
+    for name, value in (item.more or {}).items():
+        line.setdefault(name, value)
+    return _request_line(line) if item.is_request else line
 
 
-def _clean_more(line: Line) -> None:
+def _request_line(line: Line) -> Line:
     content = line.pop("content", None)
     if content is not None:
         line["prompt"], line["answer"] = content.prompt(), content.answer()
-    for name in MORE_FROM_CLIENT:
+    for name in FROM_CLIENT:
         if value := line.get(name):
             line[name] = redacted(value[:MOST_CHARACTERS])
+    for name in IN_MILLISECONDS:
+        if value := line.get(name):
+            line[name] = round(value, 2)
+    return line
 
 
-def _serialised(line: Line) -> str:
+def _serialised(line: Any, **_: Any) -> str:
     """One line of ASCII: U+2028 and its like would be line ends to some readers, so they are escaped too."""
     try:
         fast = msgspec.json.encode(line)
@@ -104,6 +101,9 @@ def _serialised(line: Line) -> str:
     return json.dumps(line, separators=(",", ":"), default=lambda value: type(value).__name__)
 
 
+_as_json = JSONRenderer(serializer=_serialised)
+
+
 @lru_cache(maxsize=8)  # a second has many lines
 def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
@@ -111,7 +111,8 @@ def _second(second: int) -> str:
 
 def json_line(line: Line) -> str:
     second, microseconds = divmod(round(line["time"] * 1e6), 1_000_000)
-    return _serialised({**line, "time": f"{_second(second)}.{microseconds // 1000:03}Z"})
+    rendered = _as_json(None, "", {**line, "time": f"{_second(second)}.{microseconds // 1000:03}Z"})
+    return rendered if isinstance(rendered, str) else rendered.decode()
 
 
 def human_lines(colours: bool) -> Callable[[Line], str]:
@@ -119,24 +120,30 @@ def human_lines(colours: bool) -> Callable[[Line], str]:
     events = ConsoleRenderer(colors=colours, sort_keys=False, timestamp_key="time")
 
     def render(line: Line) -> str:
-        clock = _time_of_day(int(line["time"]))
+        line = {name: value for name, value in line.items() if value is not None}
+        line["time"] = _time_of_day(int(line["time"]))
         if line["event"] == "request":
-            return _human_request(line, clock, colours)
-        said = {name: value for name, value in line.items() if value is not None}
-        return events(None, "", {**_all_printable(said), "time": clock, "level": line["level"].lower()})
+            return _human_request(line, colours)
+        return events(None, "", {**_all_printable(line), "level": line["level"].lower()})
 
     return render
 
 
-def _human_request(line: Line, clock: str, colours: bool) -> str:
+def _human_request(line: Line, colours: bool) -> str:
     """What happened first, then the rest as `name=value`. ConsoleRenderer would cost twenty times as much."""
-    happened = f"{line['method']} {line['path']} {line['status']} {line['ended']} {line['duration_ms']} ms"
-    rest = " ".join([f"{name}={value}" for name, value in line.items() if value is not None and name not in _SAID_FIRST])
+    happened, rest = _words(line)
     if not (happened.isprintable() and rest.isprintable()):
-        return _human_request(_all_printable(line), clock, colours)
+        happened, rest = _words(_all_printable(line))
+    level = f"{line['level']:<7}"
     if colours:
-        return f"{clock} {_COLOURS.get(line['level'], '')}{line['level']:<7}{_RESET} {happened}  {_DIM}{rest}{_RESET}"
-    return f"{clock} {line['level']:<7} {happened}  {rest}"
+        level = f"{_COLOURS.get(line['level'], '')}{level}{_RESET}"
+    head = f"{line['time']} {level} {happened}"
+    return f"{head}  {_DIM}{rest}{_RESET}" if colours else f"{head}  {rest}"
+
+
+def _words(line: Line) -> tuple[str, str]:
+    happened = f"{line['method']} {line['path']} {line['status']} {line['ended']} {line['duration_ms']} ms"
+    return happened, " ".join([f"{name}={value}" for name, value in line.items() if name not in _SAID_FIRST])
 
 
 @lru_cache(maxsize=8)

@@ -52,18 +52,17 @@ class Outlets:
         make = maker(files=files is not None, console=kind, colours=colours)
         return cls(files, talk, str(directory.resolve()) if directory else "", make)
 
-    def put_request(self, item: Item) -> None:
-        """Hand the line of a request over, from within the loop. Never waits."""
+    def put(self, item: Item, files: bool = True, console: bool = True) -> None:
+        """Hand a line over, behind those that were there before. Never waits. A request's comes from within the loop."""
+        if not item.is_request:
+            self._make_lines()
+            self._put(item, files, console)
+            return
         self._requests.append(item)
         if len(self._requests) >= MADE_AT_ONCE:
             self._make_lines()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(MADE_AFTER_SECONDS, self._due)
-
-    def put(self, item: Item, files: bool = True, console: bool = True) -> None:
-        """Hand an event over, behind the requests that were there before. Never waits."""
-        self._make_lines()
-        self._put(item, files, console)
 
     def _due(self) -> None:
         self._timer = None

@@ -35,7 +35,7 @@ def maker(*, files: bool, console: str, colours: bool) -> Make:
     words = human_lines(colours)
 
     def make(item: Item) -> Item | Ready:
-        if item.values[0] != "request" or not _is_short(item.more):
+        if not item.is_request or not _is_short(item.more):
             return item
         line = line_of(item)
         json = json_line(line) if files or console == "json" else None

@@ -46,8 +46,8 @@ def test_a_line_goes_to_files_and_console(tmp_path: Path, capfd: pytest.CaptureF
 async def test_the_lines_of_requests_are_made_together_after_a_moment() -> None:
     made = Made()
 
-    made.outlets.put_request(REQUEST)
-    made.outlets.put_request(REQUEST)
+    made.outlets.put(REQUEST)
+    made.outlets.put(REQUEST)
     before = list(made.items)
     await asyncio.wait_for(made.two.wait(), 5)
 
@@ -58,7 +58,7 @@ async def test_no_more_than_so_many_wait_to_be_made() -> None:
     made = Made()
 
     for _ in range(MADE_AT_ONCE + 1):
-        made.outlets.put_request(REQUEST)
+        made.outlets.put(REQUEST)
 
     assert len(made.items) == MADE_AT_ONCE
 
@@ -66,7 +66,7 @@ async def test_no_more_than_so_many_wait_to_be_made() -> None:
 async def test_an_event_comes_behind_the_requests_that_were_there_before() -> None:
     made = Made()
 
-    made.outlets.put_request(REQUEST)
+    made.outlets.put(REQUEST)
     await asyncio.to_thread(made.outlets.put, EVENT)
 
     assert made.items == [REQUEST, EVENT]
@@ -75,7 +75,7 @@ async def test_an_event_comes_behind_the_requests_that_were_there_before() -> No
 async def test_what_is_not_made_yet_is_written_at_the_end(tmp_path: Path) -> None:
     outlets = Outlets.open(tmp_path, "off", 0, 0)
 
-    outlets.put_request(REQUEST)
+    outlets.put(REQUEST)
     await asyncio.to_thread(outlets.close, 5.0)
 
     assert json.loads((tmp_path / "info.log").read_text())["request_id"] == "an id"
