@@ -141,7 +141,7 @@ class ShortWay:
 
     def take(self, records: Sequence[Record]) -> bool:
         self.count(records)
-        return self._receiver.send(self._index, changed(records, self._changes) if self._changes else records)
+        return self._receiver.send(self._index, changed(records, self._changes))
 
     async def drain(self) -> None:
         await self._receiver.drain()
@@ -149,4 +149,4 @@ class ShortWay:
 
 def changed(batch: Sequence[Record], changes: Sequence[Change]) -> Sequence[Record]:
     """A batch after the functions of the plugins, in order."""
-    return [transformed(record, changes) for record in batch]
+    return [transformed(record, changes) for record in batch] if changes else batch

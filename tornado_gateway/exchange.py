@@ -149,7 +149,7 @@ class Exchange:
             async for batch in answer:
                 if batch:
                     whole = batch[-1].done or batch[-1].embeddings is not None
-                    if not receiver.send(index, changed(batch, changes) if changes else batch):
+                    if not receiver.send(index, changed(batch, changes)):
                         await receiver.drain()
         finally:
             await answer.aclose()

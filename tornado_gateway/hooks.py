@@ -21,7 +21,6 @@ from tornado_gateway.context import Context, Outcome, Principal
 from tornado_gateway.errors import AuthUnavailable, GatewayError, InternalError
 from tornado_gateway.hookspecs import (
     GROUP,
-    Answer,
     Forward,
     GatewayHooks,
     Keeper,
@@ -181,13 +180,13 @@ class Hooks:
         for bound in self._answer:
             try:
                 answer: object = await within(BUDGET_SECONDS, bound.call(context, call, forward), bound.meter)
+                if isinstance(answer, AsyncIterable):
+                    return _Guarded(bound, aiter(answer), forward)
             except GatewayError:
                 raise
             except Exception as error:  # noqa: BLE001  # a broken cache costs time, not answers
                 bound.failed(error)
                 continue
-            if isinstance(answer, AsyncIterable):
-                return _Guarded(bound, answer, forward)
             if answer is not None:
                 bound.answered_nonsense(answer)
         return forward()
@@ -270,10 +269,7 @@ class Hooks:
     async def finished(self, context: Context, outcome: Outcome) -> None:
         """Tell every plugin how the request ended, whatever the others do."""
         for bound in self._finished:
-            try:
-                await within(BUDGET_SECONDS, bound.call(context, outcome), bound.meter)
-            except Exception as error:  # noqa: BLE001  # one plugin's failure is not another's
-                bound.failed(error)
+            await self._isolated(bound, bound.call(context, outcome))
 
     async def _isolated(self, bound: Bound, call: Coroutine[Any, Any, Any]) -> None:
         try:
@@ -312,14 +308,13 @@ class Hooks:
 class _Guarded:
     """A plugin's answer, as long as it is one: one that breaks counts as nothing known, unless the caller has a part of it already."""
 
-    __slots__ = ("_answer", "_began", "_bound", "_forward", "_iterator")
+    __slots__ = ("_began", "_bound", "_forward", "_iterator")
 
-    def __init__(self, bound: Bound, answer: Answer, forward: Forward) -> None:
+    def __init__(self, bound: Bound, iterator: AsyncIterator[Sequence[Record]], forward: Forward) -> None:
         self._bound: Bound | None = bound
         """The plugin, as long as it is the one that answers."""
-        self._answer = answer
+        self._iterator = iterator
         self._forward = forward
-        self._iterator: AsyncIterator[Sequence[Record]] | None = None
         self._began = False
 
     def __aiter__(self) -> Self:
@@ -328,8 +323,6 @@ class _Guarded:
     async def __anext__(self) -> Sequence[Record]:
         bound = self._bound
         try:
-            if self._iterator is None:
-                self._iterator = aiter(self._answer)
             batch = await anext(self._iterator)
             if bound is not None:
                 _check_records(batch)
