@@ -95,6 +95,30 @@ async def test_a_heartbeat_comes_when_nothing_else_does_and_brings_the_head() ->
     assert set(client.sent[1:]) == {HEARTBEAT}
 
 
+async def test_who_is_behind_is_looked_at_as_seldom_as_others() -> None:
+    looks: list[float] = []
+    third = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Behind(Client):
+        @property
+        def congested(self) -> bool:
+            looks.append(loop.time())
+            if len(looks) == 3:
+                third.set()
+            return True
+
+        @congested.setter
+        def congested(self, _: bool) -> None: ...
+
+    client = Behind()
+    with delivery(client, first=0.0, every=0.05):
+        await asyncio.wait_for(third.wait(), 5)
+
+    assert looks[2] - looks[0] > 0.09
+    assert HEARTBEAT not in client.sent
+
+
 async def test_who_was_behind_and_is_sent_nothing_is_still_behind() -> None:
     client = Client()
     way = delivery(client)

@@ -118,10 +118,11 @@ class Delivery:
         if not self._sink.started:
             self._start()
         silent = self._loop.time() - self._last
-        if silent >= self._every and not self._sink.congested:
-            self._last = self._loop.time()
-            self._sink.write(HEARTBEAT)
+        if silent >= self._every:
+            self._last += silent
             silent = 0.0
+            if not self._sink.congested:  # who is behind has something to read
+                self._sink.write(HEARTBEAT)
         self._timer = self._loop.call_later(max(0.001, self._every - silent), self._due)
 
 

@@ -236,7 +236,7 @@ MUTANTS = (
     mutant(
         "nothing is sent while a model loads",
         "faults/test_integrity.py",
-        (f"{CORE}/delivery.py", "            self._sink.write(HEARTBEAT)\n", "            pass\n"),
+        (f"{CORE}/delivery.py", "                self._sink.write(HEARTBEAT)\n", "                pass\n"),
     ),
     mutant(
         "the breaker never opens",
