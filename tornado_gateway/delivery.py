@@ -10,6 +10,7 @@ from typing import Protocol
 from tornado_gateway.errors import GatewayError
 from tornado_gateway.transforms import Change, transformed
 from tornado_gateway.wire.dialect import Encoder
+from tornado_gateway.wire.fold import Folder
 from tornado_gateway.wire.ollama import Record
 from tornado_gateway.wire.sse import HEARTBEAT
 
@@ -126,23 +127,33 @@ class Delivery:
         self._timer = self._loop.call_later(max(0.001, self._every - silent), self._due)
 
 
+class Counted(Protocol):
+    """Where records are counted."""
+
+    records: int
+
+
 class ShortWay:
     """From Ollama's connection to the client's in one call: what `upstream.Outlet` asks for.
 
     Waking the request's task for each token costs about as much as all that is done with the token.
     """
 
-    __slots__ = ("_changes", "_index", "_receiver", "count")
+    __slots__ = ("_changes", "_index", "_receiver", "_tally", "folder")
 
-    def __init__(self, receiver: Receiver, index: int, changes: Sequence[Change]) -> None:
+    def __init__(self, receiver: Receiver, index: int, changes: Sequence[Change], tally: Counted) -> None:
         self._receiver = receiver
         self._index = index
         self._changes = changes
-        self.count: Callable[[Sequence[Record]], None]
+        self._tally = tally
+        self.folder: Folder | None = None
+        """Collects what is taken, where somebody wants the whole answer."""
 
     def take(self, records: Sequence[Record]) -> bool:
-        self.count(records)
-        return self._receiver.send(self._index, changed(records, self._changes))
+        self._tally.records += len(records)
+        if self.folder is not None:
+            self.folder.add(records)
+        return self._receiver.send(self._index, changed(records, self._changes) if self._changes else records)
 
     async def drain(self) -> None:
         await self._receiver.drain()

@@ -143,7 +143,7 @@ class Exchange:
         answer = await self._hooks.answer(context, call, forward)
         changes = await self._hooks.transforms(context, call)
         if call.stream and answer is forward.road:  # from Ollama, and no plugin in between
-            forward.outlet = ShortWay(receiver, index, changes)
+            forward.outlet = ShortWay(receiver, index, changes, tally)
         whole = False
         try:
             async for batch in answer:
@@ -167,18 +167,14 @@ class Exchange:
             tally.dispatched += 1
             tally.upstream_began = tally.upstream_began or time.monotonic()
             folder = Folder() if self._hooks.wants_answers else None
-
-            def count(batch: Sequence[Record]) -> None:
-                tally.records += len(batch)
-                if folder is not None:
-                    folder.add(batch)
-
             if way.outlet is not None:
-                way.outlet.count = count
+                way.outlet.folder = folder
             answer = self._ollama.answer(call, on_first_byte=tally.note_first_byte, outlet=way.outlet)
             try:
                 async for batch in answer:
-                    count(batch)
+                    tally.records += len(batch)
+                    if folder is not None:
+                        folder.add(batch)
                     if batch[-1].done or batch[-1].embeddings is not None:
                         tally.count(batch[-1])
                         if folder is not None:

@@ -62,6 +62,16 @@ def test_a_line_that_is_no_record_is_refused_and_what_stood_before_it_is_kept(da
     assert len(reader.salvaged) == before
 
 
+def test_what_was_given_before_a_fault_is_not_given_again_with_it() -> None:
+    reader = RecordReader(max_line_bytes=20)
+
+    assert len(reader.feed(b'{"done":false}\n\n')) == 1  # a blank line: read one by one
+    with pytest.raises(UpstreamInvalidResponse):
+        reader.feed(b"x" * 21)
+
+    assert reader.salvaged == []
+
+
 @pytest.mark.parametrize("end", [b"", b"\n"])
 def test_c40_a_line_has_a_bound(end: bytes) -> None:
     line = b'{"response":"%s"}' % (b"x" * 85)

@@ -154,7 +154,10 @@ class Inbox:
         outlet, waiter = self._outlet, self._waiter
         # The short way, for who has all that came before and waits.
         if outlet and waiter and not (waiter.done() or self.waiting or self.last or len(data) > MAX_BATCH_BYTES):
-            records = self._read(data)
+            try:  # as `_read` does, without the call
+                records = self._but_the_last(self._reader.feed(data))
+            except UpstreamInvalidResponse as fault:
+                records = self._before(fault, self._reader.salvaged)
             if records and not outlet.take(records):
                 self.behind = outlet
                 self._room = self._loop.create_future()

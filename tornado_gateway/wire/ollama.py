@@ -184,26 +184,34 @@ class RecordReader:
 
     def feed(self, data: bytes) -> list[Record]:
         """The records that `data` completes."""
+        lines: bytes | bytearray = data
+        # Else the usual case by far: Ollama flushes each record by itself, so that the read ends with its line.
         if self._whole or self._rest or not data.endswith(b"\n"):
-            return self._feed_rest(data)
-        # The usual case by far: Ollama flushes each record by itself, so that the read ends with its line.
-        return self._decode(data)
+            lines = self._completed_by(data)
+        # One call for all lines: a third of the cost for a single record. It would also take two values on one line, or one
+        # value on two, which are faults: the count of line ends, all of them behind a value, tells the usual from these.
+        try:
+            records: list[Record] | None = _decoder.decode_lines(lines) if len(lines) <= self._max_line_bytes else None
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            records = None
+        if records is None or not len(records) == lines.count(b"}\n") == lines.count(b"\n"):
+            records = self._decode_one_by_one(lines)
+        if len(self._rest) > self._max_line_bytes:
+            self.salvaged = records
+            self._check(len(self._rest))
+        return records
 
-    def _feed_rest(self, data: bytes) -> list[Record]:
+    def _completed_by(self, data: bytes) -> bytes | bytearray:
+        """The lines that `data` completes; what stands behind them is kept."""
         rest = self._rest
         # Only what is new can hold a line end: searching the rest again would make a long line cost its square.
         end = -1 if self._whole else data.rfind(b"\n") + 1
         if end <= 0:
             rest += data
-            self._check(len(rest))
-            return []
+            return b""
         rest += memoryview(data)[:end]
-        complete, self._rest = rest, bytearray(memoryview(data)[end:])
-        records = self._decode(complete)
-        if len(self._rest) > self._max_line_bytes:
-            self.salvaged = records
-            self._check(len(self._rest))
-        return records
+        self._rest = bytearray(memoryview(data)[end:])
+        return rest
 
     def finish(self) -> list[Record]:
         """The record that a last line without its LF holds, if there is one."""
@@ -211,18 +219,6 @@ class RecordReader:
         if not rest or rest.isspace():
             return []
         return [decode_record(rest)]
-
-    def _decode(self, lines: bytes | bytearray) -> list[Record]:
-        # One call for all lines: a third of the cost for a single record. It would also take two values on one line, or one
-        # value on two, which are faults: the count of line ends, all of them behind a value, tells the usual from these.
-        if len(lines) <= self._max_line_bytes:
-            try:
-                records: list[Record] = _decoder.decode_lines(lines)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                return self._decode_one_by_one(lines)
-            if len(records) == lines.count(b"}\n") == lines.count(b"\n"):
-                return records
-        return self._decode_one_by_one(lines)
 
     def _decode_one_by_one(self, lines: bytes | bytearray) -> list[Record]:
         self.salvaged = []
