@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
+
+import msgspec
 
 Ended = Literal["complete", "client_left", "upstream_failed", "refused", "shutdown", "failed"]
 
@@ -45,8 +47,7 @@ class Principal:
         return any(fnmatchcase(name, pattern) for pattern in self.models for name in names)
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What Ollama counted, summed over the request's native calls. Durations in nanoseconds."""
 
     prompt_tokens: int = 0
@@ -55,8 +56,7 @@ class Usage:
     total_duration: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How a request ended: what `finished` is told. Milliseconds since the request's arrival, None where it never came."""
 
     ended: Ended
@@ -80,8 +80,7 @@ class Outcome:
     """The text of the answer; only when a plugin asked for content."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, eq=False):
     """One request, as far as it is known. Grows while the request walks through the hooks, then stays."""
 
     id: str
@@ -94,7 +93,7 @@ class Context:
     """The peer's address, without its port; never what a header says."""
     method: str
     path: str
-    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    headers: Mapping[str, str] = MappingProxyType({})
     """The request's headers, names in lower case. They hold the key: never log them."""
     principal: Principal | None = None
     model: str | None = None
@@ -114,9 +113,12 @@ class Context:
     """Fields of the request that have no effect."""
     cache: str | None = None
     """`hit`, `miss`, `joined` or `bypass`; None when no cache is on."""
-    state: MutableMapping[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    state: MutableMapping[Any, Any] = {}
     """For plugins: use yourself as the key."""
-    response_headers: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    response_headers: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<Context {self.id} {self.method} {self.path}>"  # neither headers nor what plugins keep: there are keys in both
 
     def add_header(self, name: str, value: str) -> None:
         """Send a header with the answer, error answers included. Has no effect once the answer's head is out.
@@ -135,7 +137,7 @@ class Context:
 def learn(context: Context, **facts: Any) -> None:
     """Add facts to a context. For the core: a plugin that calls it breaks the other plugins' trust."""
     for name, value in facts.items():
-        object.__setattr__(context, name, value)
+        msgspec.structs.force_setattr(context, name, value)
 
 
 @lru_cache(maxsize=128)  # plugins name the same few headers for every request

@@ -7,8 +7,8 @@ around names, and framing that is told twice or not in digits are how one reques
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+import msgspec
 from tornado.httputil import HTTPInputError, RequestStartLine, parse_request_start_line
 
 from tornado_gateway.errors import HeadersTooLarge, InvalidRequest
@@ -23,8 +23,7 @@ _LENGTH_DIGITS = 15
 """A petabyte: as many as a length may have before anyone makes a number of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """A request's head: its headers by their names in lower case, values of one that stands more than once joined by commas."""
 
     start: RequestStartLine
