@@ -120,16 +120,16 @@ def human_lines(colours: bool) -> Callable[[Line], str]:
     events = ConsoleRenderer(colors=colours, sort_keys=False, timestamp_key="time")
 
     def render(line: Line) -> str:
-        line = {name: value for name, value in line.items() if value is not None}
-        line["time"] = _time_of_day(int(line["time"]))
+        moment = _time_of_day(int(line["time"]))
         if line["event"] == "request":
-            return _human_request(line, colours)
-        return events(None, "", {**_all_printable(line), "level": line["level"].lower()})
+            return _human_request(line, moment, colours)
+        known = {name: value for name, value in line.items() if value is not None}
+        return events(None, "", {**_all_printable(known), "time": moment, "level": line["level"].lower()})
 
     return render
 
 
-def _human_request(line: Line, colours: bool) -> str:
+def _human_request(line: Line, moment: str, colours: bool) -> str:
     """What happened first, then the rest as `name=value`. ConsoleRenderer would cost twenty times as much."""
     happened, rest = _words(line)
     if not (happened.isprintable() and rest.isprintable()):
@@ -137,13 +137,14 @@ def _human_request(line: Line, colours: bool) -> str:
     level = f"{line['level']:<7}"
     if colours:
         level = f"{_COLOURS.get(line['level'], '')}{level}{_RESET}"
-    head = f"{line['time']} {level} {happened}"
+    head = f"{moment} {level} {happened}"
     return f"{head}  {_DIM}{rest}{_RESET}" if colours else f"{head}  {rest}"
 
 
 def _words(line: Line) -> tuple[str, str]:
     happened = f"{line['method']} {line['path']} {line['status']} {line['ended']} {line['duration_ms']} ms"
-    return happened, " ".join([f"{name}={value}" for name, value in line.items() if name not in _SAID_FIRST])
+    rest = [f"{name}={value}" for name, value in line.items() if value is not None and name not in _SAID_FIRST]
+    return happened, " ".join(rest)
 
 
 @lru_cache(maxsize=8)
