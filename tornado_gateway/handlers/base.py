@@ -117,12 +117,9 @@ class GatewayHandler(RequestHandler):
         """Whether `prepare` has ended the request, so that its body is not waited for."""
         return self._finished
 
-    async def body_received(self) -> None:
+    def body_received(self) -> Coroutine[Any, Any, None]:
         """The body is whole, or there is none."""
-        if self._concluded:
-            self.peer.close()
-        else:
-            await self._guarded(self._respond())
+        return self._guarded(self._respond())
 
     get = head = post = put = patch = delete = options = body_received
 
@@ -179,6 +176,9 @@ class GatewayHandler(RequestHandler):
         )
 
     async def _respond(self) -> None:
+        if self._concluded:
+            self.peer.close()
+            return
         if self._ending is not None:
             raise asyncio.CancelledError  # left or stopped while the body came in
         if self._refusal is not None:

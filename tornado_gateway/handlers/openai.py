@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 from tornado_gateway.handlers.base import Access, GatewayHandler
 from tornado_gateway.handlers.services import Services
@@ -18,8 +20,8 @@ class GenerationHandler(GatewayHandler):
         super().initialize(services)
         self._dialect = dialect
 
-    async def work(self, body: bytes) -> None:
-        await self._services.exchange.serve(self.context, self._dialect, body, self.reply, self.tally)
+    def work(self, body: bytes) -> Coroutine[Any, Any, None]:
+        return self._services.exchange.serve(self.context, self._dialect, body, self.reply, self.tally)
 
     def reply_headers(self) -> dict[str, str]:
         headers = super().reply_headers()
