@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import msgspec
 from cachetools import Cache, LRUCache
 
 from tornado_gateway.hookspecs import NativeCall, Record, decode_records, encode_records
@@ -31,8 +32,7 @@ def key_of(tenant: str, call: NativeCall, twin: int = 0) -> bytes:
     return hashlib.sha256(f"{head}{len(call.body)}:".encode() + call.body).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A whole answer, encoded: its bytes are what is bounded, and nobody can change it."""
 
     data: bytes

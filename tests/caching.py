@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from tornado_gateway.hookspecs import Context, Message, NativeCall, Outcome, Principal, Record
 from tornado_gateway_cache import Cache

@@ -2,12 +2,12 @@
 
 import asyncio
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from caching import CALL, DETERMINISTIC, EMBED, STREAMED, STREAMED_DETERMINISTIC, WHOLE, Clock, Ollama, request, says
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from tornado_gateway.hookspecs import Message, NativeCall, NotCached, Record, ServerFacts

@@ -7,7 +7,6 @@ streamed is one record with `done: true`. Source: the wire sheet of Ollama 0.33 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -82,8 +81,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NativeCall:
+class NativeCall(msgspec.Struct, frozen=True):
     """One call to Ollama, whole and checked.
 
     `body` is the canonical JSON of the request without `stream`: two calls that ask for the same have the same bytes,
