@@ -101,7 +101,7 @@ class RateLimit:
     async def admit(self, context: Context) -> None:
         tenant = context.principal or _NOBODY
         model = context.resolved_model or context.model or ""
-        limits = self._find(model, context.model or "")
+        limits = self._find(context.model_names)
         estimate = max(1, context.prompt_tokens_estimate)
         requests = self._request_wants(tenant, model, limits)
         tokens = self._token_wants(tenant, model, limits, estimate)
@@ -122,7 +122,7 @@ class RateLimit:
     @hookimpl
     async def dispatch(self, context: Context, call: NativeCall) -> Release | None:
         tenant = context.principal or _NOBODY
-        gates = self._gates(tenant, call.model, context.model or call.model)
+        gates = self._gates(tenant, call.model, context)
         if not gates:
             return None
         party = self._visit(context, tenant).party
@@ -166,12 +166,12 @@ class RateLimit:
             wants.append(Want(("tokens", tenant.name, model), rate, estimate, reserve=True))
         return wants
 
-    def _gates(self, tenant: Principal, model: str, asked: str) -> list[Gate]:
+    def _gates(self, tenant: Principal, model: str, context: Context) -> list[Gate]:
         settings, gates = self._settings, list[Gate]()
         own = tenant.max_concurrent if tenant.max_concurrent is not None else settings.max_concurrent
         if own is not None:
             gates.append(Gate(("tenant", tenant.name), own, f"You may have {_count(own, 'call')} at work at once"))
-        limits = self._find(model, asked)
+        limits, asked = self._find(context.model_names), context.model or model
         if limits is not None and limits.max_concurrent is not None:
             most = limits.max_concurrent
             words = f"You may have {_count(most, 'call')} to {asked} at work at once"
@@ -185,10 +185,10 @@ class RateLimit:
             gates.append(Gate(("all",), most, f"All callers together may have {_count(most, 'call')} at work at once"))
         return gates
 
-    def _find(self, *names: str) -> Limits | None:
-        """The limits of a model: those of the first pattern that matches one of its names."""
+    def _find(self, names: Sequence[str]) -> Limits | None:
+        """The limits of a model: those of the first pattern that matches one of its names, whatever the case."""
         for pattern, limits in self._settings.models.items():
-            if any(fnmatchcase(name, pattern) for name in names):
+            if any(fnmatchcase(name, pattern.lower()) for name in names):
                 return limits
         return None
 

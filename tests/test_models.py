@@ -8,7 +8,8 @@ import pytest
 
 from tornado_gateway.context import Principal
 from tornado_gateway.errors import ModelNotFound, UpstreamUnavailable
-from tornado_gateway.models import Catalog
+from tornado_gateway.models import Catalog, names_of
+from tornado_gateway.names import normal
 from tornado_gateway.testing import DEFAULT_MODELS, FakeModel, FakeOllama, fail
 from tornado_gateway.upstream import Ollama, UpstreamOptions
 
@@ -98,6 +99,45 @@ async def test_a_pattern_matches_the_asked_or_the_resolved_name(fake: FakeOllama
         assert (await models.resolve("gpt-4", by_target)).name == "llama3.2:latest"
         with pytest.raises(ModelNotFound):
             await models.resolve("llama3.2", by_alias)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "spelling"), [("*llama*", "registry.ollama.ai/library/qwen3"), ("l*", "library/qwen3"), ("Q?en2*", "QWEN3")]
+)
+async def test_no_pattern_takes_another_spelling_for_another_model(fake: FakeOllama, pattern: str, spelling: str) -> None:
+    async with catalog(fake) as models:
+        with pytest.raises(ModelNotFound):
+            await models.resolve(spelling, Principal("some", models=(pattern,)))
+
+
+async def test_patterns_do_not_regard_case_as_names_do_not(fake: FakeOllama) -> None:
+    async with catalog(fake, {"GPT-4": "llama3.2"}) as models:
+        for pattern, name in (("gpt-*", "Gpt-4"), ("Llama*", "llama3.2"), ("llama3.2:LATEST", "LLAMA3.2")):
+            assert (await models.resolve(name, Principal("some", models=(pattern,)))).name == "llama3.2:latest"
+
+
+async def test_who_asks_for_a_star_asks_for_a_model_of_that_name(fake: FakeOllama) -> None:
+    async with catalog(fake, {"gpt-4": ["nope", "*"]}) as models:
+        assert await models.resolve("gpt-4", ANYONE)
+        with pytest.raises(ModelNotFound):
+            await models.resolve("*", ANYONE)
+
+
+async def test_any_chat_model_is_looked_for_only_when_nothing_before_it_is_there(fake: FakeOllama) -> None:
+    async with catalog(fake, {"gpt-4": ["llama3.2", "*"]}) as models:
+        await models.resolve("gpt-4", ANYONE)
+
+    assert [entry.path for entry in fake.ledger.requests] == ["/api/tags"]
+
+
+async def test_a_name_that_no_model_can_have_is_kept_nowhere(fake: FakeOllama) -> None:
+    kept = normal.cache_info().currsize, names_of.cache_info().currsize
+    async with catalog(fake, {"*": "nope"}) as models:
+        with pytest.raises(ModelNotFound) as caught:
+            await models.resolve("m" * 1_000_000, ANYONE)
+
+    assert len(caught.value.message) < 1000
+    assert (normal.cache_info().currsize - kept[0], names_of.cache_info().currsize - kept[1]) == (0, 0)
 
 
 async def test_the_list_holds_what_the_key_may_use_and_aliases_that_lead_somewhere(fake: FakeOllama) -> None:

@@ -41,10 +41,10 @@ class Principal:
             raise ValueError("a principal needs a name")
 
     def may_use(self, *names: str) -> bool:
-        """Whether one of `names` (the model as asked, as resolved) matches one of this caller's patterns."""
+        """Whether one of `names` (see `Context.model_names`) matches one of this caller's patterns, whatever their case."""
         if self.models is None:
             return True
-        return any(fnmatchcase(name, pattern) for pattern in self.models for name in names)
+        return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in self.models for name in names)
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -100,6 +100,9 @@ class Context(msgspec.Struct, frozen=True, eq=False):
     """The model as the client spelled it."""
     resolved_model: str | None = None
     """The model that answers, as Ollama spells it."""
+    model_names: tuple[str, ...] = ()
+    """What to compare patterns of models with, in lower case, with and without `:latest`: the name of the model that answers and,
+    where another led to it, the alias. Never `model`: callers may spell one model in many ways."""
     stream: bool = False
     prompt_tokens_estimate: int = 0
     """A rough count of the prompt's tokens over all native calls, made from its length."""

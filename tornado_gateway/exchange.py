@@ -18,7 +18,7 @@ from tornado_gateway.errors import UpstreamClosed
 from tornado_gateway.fanout import together
 from tornado_gateway.hooks import Hooks
 from tornado_gateway.hookspecs import Release
-from tornado_gateway.models import Catalog
+from tornado_gateway.models import Catalog, names_of
 from tornado_gateway.names import normal
 from tornado_gateway.upstream import Model, Ollama
 from tornado_gateway.wire.dialect import Call, Dialect, Encoder, Limits, ModelFacts, Plan, Policy, Stamp
@@ -111,6 +111,7 @@ class Exchange:
         learn(
             context,
             resolved_model=model.name,
+            model_names=names_of(call.model, model.name),
             upstream=self._ollama.name,
             ignored=plan.ignored,
             prompt_tokens_estimate=sum(native.prompt_tokens_estimate for native in plan.calls),

@@ -7,8 +7,9 @@ digest. Names are resolved here, before any hook sees the call, so that limits, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cachetools import LRUCache
 
@@ -24,6 +25,9 @@ ANY = "*"
 
 MAX_AGE_SECONDS = 0.25
 """How old the list may be: a model that was pulled again must not answer under its old digest for longer."""
+
+LONGEST_NAME = 600
+"""Characters: more than any name of Ollama's may have, in all its parts together."""
 
 _SHOWN_AT_MOST = 12
 _EMBEDDING_FAMILIES = frozenset({"bert", "nomic-bert", "nomic-bert-moe", "gemma-embedding"})
@@ -123,21 +127,22 @@ class Catalog:
         self._asked_at = began
 
     async def _find(self, asked: str, principal: Principal) -> Model | None:
-        if is_cloud(asked):
+        if len(asked) > LONGEST_NAME or is_cloud(asked):
             return None
         alias = self._aliases.get(normal(asked))
         if alias is None and normal(asked) not in self._models:
             alias = self._aliases.get(ANY)
-        targets = (asked,) if alias is None else alias[1]
-        for target in targets:
-            for model in await self._any_chat_model() if target == ANY else self._named(target):
-                if _allowed(principal, asked, model.name):
+        for target in (asked,) if alias is None else alias[1]:
+            # Only an alias may mean any model: who asks for `*` asks for one of that name.
+            meant = await self._any_chat_model() if alias is not None and target == ANY else self._named(target)
+            for model in meant:
+                if _may_use(principal, names_of(asked, model.name)):
                     return model
         return None
 
-    def _named(self, name: str) -> Iterable[Model]:
+    def _named(self, name: str) -> list[Model]:
         model = self._models.get(normal(name))
-        return () if model is None else (model,)
+        return [] if model is None else [model]
 
     async def _any_chat_model(self) -> list[Model]:
         try:
@@ -157,7 +162,8 @@ class Catalog:
         return capabilities is None or "completion" in capabilities
 
     async def _usable(self, principal: Principal) -> list[Listed]:
-        usable = [Listed(model.name, model) for model in self._models.values() if _allowed(principal, model.name)]
+        models = self._models.values()
+        usable = [Listed(model.name, model) for model in models if _may_use(principal, names_of(model.name, model.name))]
         for key, (name, _) in self._aliases.items():
             if key != ANY and key not in self._models:
                 model = await self._find(name, principal)
@@ -177,8 +183,17 @@ class Catalog:
         )
 
 
-def _allowed(principal: Principal, *names: str) -> bool:
-    return principal.models is None or principal.may_use(*names, *map(short, names))
+def _may_use(principal: Principal, names: Sequence[str]) -> bool:
+    return principal.models is None or principal.may_use(*names)
+
+
+@lru_cache(1024)
+def names_of(asked: str, own: str) -> tuple[str, ...]:
+    """The names that patterns are compared with, in lower case: the model's own and, where another led to it, that alias.
+
+    Never the caller's own spelling: `registry.ollama.ai/library/qwen3` is qwen3, and no pattern may take it for something else.
+    """
+    return tuple(spelled for name in dict.fromkeys((normal(own), normal(asked))) for spelled in (name, short(name)))
 
 
 def _leaves_the_machine(model: Model) -> bool:

@@ -29,7 +29,12 @@ class Clock:
 
 
 def request(
-    principal: Principal | str = "ada", *, model: str = "llama3.2", estimate: int = 0, headers: Mapping[str, str] = NOTHING
+    principal: Principal | str = "ada",
+    *,
+    model: str = "llama3.2",
+    names: tuple[str, ...] | None = None,
+    estimate: int = 0,
+    headers: Mapping[str, str] = NOTHING,
 ) -> Context:
     principal = Principal(principal) if isinstance(principal, str) else principal
     return Context(
@@ -43,6 +48,7 @@ def request(
         principal=principal,
         model=model,
         resolved_model=f"{model}:latest",
+        model_names=names or (f"{model}:latest", model),
         prompt_tokens_estimate=estimate,
     )
 
@@ -169,6 +175,16 @@ async def test_a_model_has_a_limit_besides_the_tenants() -> None:
     assert refusal.message == "Rate limit reached: 1 request a minute to big. Please try again in 1m0s."
     assert await ask(limit, request(model="bigger")) is None
     assert await ask(limit, request(model="small")) is None
+
+
+async def test_a_models_limit_goes_by_the_names_of_the_model_not_by_how_it_was_spelled() -> None:
+    limits = {"*llama*": Limits(requests_per_minute=5), "Big": Limits(requests_per_minute=1)}
+    limit = RateLimit(Settings(requests_per_minute=10, models=limits), clock=Clock())
+    spelled = request(model="registry.ollama.ai/library/BIG", names=("big:latest", "big"))
+
+    assert await ask(limit, spelled) is None
+
+    assert spelled.response_headers["X-RateLimit-Limit-Requests"] == "1"
 
 
 async def test_a_refused_request_costs_nothing() -> None:
