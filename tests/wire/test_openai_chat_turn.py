@@ -141,3 +141,16 @@ def test_a_text_of_another_function_is_no_call() -> None:
     other = json.dumps({"name": "other", "arguments": {}})
 
     assert text(read(EITHER, *tokens(other), end())) == other
+
+
+@pytest.mark.parametrize(
+    "words", [CALL, CALL.replace("arguments", "parameters"), f"```json\n{CALL}\n```", '{"arguments":{},"name":"get_weather"}']
+)
+def test_what_is_read_does_not_depend_on_how_it_came(words: str) -> None:
+    ways = [
+        read(EITHER, *tokens(words), end()),
+        read(EITHER, c(words), end()),
+        read(EITHER, {**end(), **c(words), "done": True}),
+    ]
+
+    assert len({(text(pieces), *calls(pieces)) for pieces in ways}) == 1

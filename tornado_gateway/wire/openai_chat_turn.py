@@ -85,11 +85,13 @@ class Turn:
     def _listen(self, content: str, record: Record) -> tuple[str, Sequence[Call]]:
         """Holds text back until it is known to be a call or an answer: then what may be said, and the call."""
         self._held += content
-        if not record.done and _may_be_call(self._held, self._reading):
+        may_be_call = _may_be_call(self._held, self._reading)
+        if may_be_call and not record.done:
             return "", ()
         self._holding = False
         held, self._held = self._held, ""
-        spoken = _spoken_call(held, self._reading.spoken_calls) if record.done else None
+        # What a stream would have let go as text is text in a whole answer, too.
+        spoken = _spoken_call(held, self._reading.spoken_calls) if may_be_call else None
         if spoken is not None:
             return "", [self._call(spoken)] if self._wanted() else ()
         # A forced call that the token limit cut is not told: half a call is nothing that a client could use.
