@@ -60,6 +60,15 @@ def test_limits_that_ollama_drops_are_told_in_the_description() -> None:
     assert properties["d"]["description"] == "A day. (format: date)"
 
 
+def test_limits_in_alternatives_are_told_there() -> None:
+    schema = {"properties": {"n": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}], "default": None}}}
+
+    told = native(schema)["properties"]["n"]
+
+    assert told["anyOf"][0]["description"] == "(minimum: 1)"
+    assert told["description"] == "(default: null)"
+
+
 def test_alternatives_at_the_root_show_the_properties_of_all() -> None:
     schema = {"oneOf": [{"properties": {"a": {"type": "string"}}, "required": ["a"]}, {"properties": {"b": {"type": "null"}}}]}
 

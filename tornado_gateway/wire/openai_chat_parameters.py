@@ -49,7 +49,7 @@ def _rewritten(node: dict[str, Any], param: str) -> dict[str, Any]:
     if alternatives := found.pop("oneOf", None):
         found["anyOf"] = [*found.get("anyOf", ()), *alternatives]
     if "anyOf" in found:
-        found["anyOf"] = [_rewritten(_merged(dict(each)), param) for each in found["anyOf"]]
+        found["anyOf"] = [_described(_rewritten(_merged(dict(each)), param)) for each in found["anyOf"]]
     if isinstance(found.get("items"), dict):
         found["items"] = _rewritten(_merged(found["items"]), param)
     if "properties" in found:
