@@ -44,6 +44,11 @@ def test_ollamas_own_format_is_taken() -> None:
     assert refused(format="xml").param == "format"
 
 
+def test_ollamas_own_format_may_allow_everything() -> None:
+    assert native(format={})["format"] == "json"
+    assert "format" not in native(format="")
+
+
 def test_response_format_wins_over_format_which_is_named_as_ignored() -> None:
     both = plan(response_format=wanted(SCHEMA), format="json")
 

@@ -96,6 +96,12 @@ def test_bytes_of_a_wrong_kind_are_refused_under_a_right_label() -> None:
     assert "GIF" in refusal(f"data:image/png;base64,{gif}").message
 
 
+@pytest.mark.parametrize("url", ["data:,", "data:image/png,", "data:image/png;base64,"])
+def test_an_image_without_a_byte_is_refused(url: str) -> None:
+    with pytest.raises(InvalidRequest):
+        image_data(url, PARAM)
+
+
 def test_a_data_url_without_a_comma_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="comma"):
         read_data_url("data:image/png;base64", PARAM)

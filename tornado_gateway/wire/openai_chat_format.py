@@ -31,9 +31,9 @@ def output_format(request: ChatRequest, toolbox: Toolbox, budget: Budget) -> tup
 
 
 def _answer_format(request: ChatRequest, budget: Budget) -> tuple[Constraint, tuple[str, ...]]:
-    own = request.format or None
+    own = None if request.format == "" else request.format
     if request.response_format is not None:
-        return _response_format(request.response_format, budget), ("format",) if own else ()
+        return _response_format(request.response_format, budget), () if own is None else ("format",)
     if isinstance(own, dict):
         return _schema(own, "format", budget), ()
     return own, ()

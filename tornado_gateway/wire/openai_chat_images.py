@@ -78,6 +78,8 @@ def standard_base64(data: str, param: str) -> str:
 def image_data(url: str, param: str) -> str:
     """The base64 of an image's data URL. What the bytes are counts before what the label says."""
     data = read_data_url(url, param)
+    if not data.base64:
+        raise InvalidRequest(f"`{param}` does not hold an image.", param=param)
     kind = sniff(data.base64)
     if kind is not None and kind not in _SUPPORTED:
         raise UnsupportedValue(
