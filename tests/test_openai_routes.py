@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 import pytest
-from serving import AUTH, KEY, Served, serving
+from serving import AUTH, KEY, Served, chat_request, serving
 
 from tornado_gateway.testing import FakeModel, FakeOllama, error_line, fail, say
 
@@ -191,3 +191,37 @@ async def test_an_id_with_a_namespace_is_found_as_it_is_and_percent_encoded(
     assert (encoded.id, encoded.owned_by, encoded.object) == ("ada/poet:7b", "ada", "model")
     assert plain == encoded.to_dict()
     assert encoded.created > 1_500_000_000
+
+
+@pytest.mark.parametrize("more", [{}, {"stop": "a"}])
+async def test_what_the_operator_fixed_does_not_depend_on_what_else_is_asked(ollama: FakeOllama, more: dict[str, Any]) -> None:
+    ollama.add_model(FakeModel("quiet", stop=("<|end|>",)))
+    defaults = {"quiet": {"think": True, "options": {"stop": ["XX"]}}}
+    async with (
+        serving(ollama.url, models={"defaults": defaults}) as running,
+        openai.AsyncOpenAI(base_url=running.base_url, api_key=KEY, max_retries=0) as client,
+    ):
+        await client.chat.completions.create(model="quiet", messages=[{"role": "user", "content": "Hi"}], **more)
+
+    sent = ollama.ledger.last.body
+    assert "think" not in sent
+    assert sent["options"]["stop"] == [more.get("stop", "XX"), "<|end|>"]
+
+
+@pytest.mark.parametrize("kind", ["option", "arguments", "schema"])
+async def test_however_deep_a_body_is_nested_it_is_answered_or_refused(served: Served, kind: str) -> None:
+    """There is a depth that can just be read, and at which what is done with it goes a step deeper."""
+    for depth in range(930, 1010):
+        deep = "[" * depth + "]" * depth
+        more = {
+            "option": f'"options":{{"foo":{deep}}}',
+            "arguments": '"n":2',
+            "schema": f'"format":{{"$defs":{{"A":{{"enum":{deep}}}}},"properties":{{"a":{{"$ref":"#/$defs/A"}}}}}}',
+        }[kind]
+        call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": f'{{"a":{deep}}}'}}
+        calls = f',{{"role":"assistant","tool_calls":[{json.dumps(call)}]}}' if kind == "arguments" else ""
+        body = f'{{"model":"llama3.2","messages":[{{"role":"user","content":"Hi"}}{calls}],{more}}}'
+
+        answer = await served.raw(chat_request(body.encode(), more="Connection: close\r\n"))
+
+        assert b"internal_error" not in answer, depth

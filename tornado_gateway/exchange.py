@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tornado_gateway.context import Context, Usage, learn
 from tornado_gateway.delivery import Delivery, Gathering, Receiver, ShortWay, Sink, changed
-from tornado_gateway.errors import UpstreamClosed
+from tornado_gateway.errors import InvalidRequest, UpstreamClosed
 from tornado_gateway.fanout import together
 from tornado_gateway.hooks import Hooks
 from tornado_gateway.hookspecs import Release
@@ -84,9 +84,12 @@ class Exchange:
         rules = self.rules
         await _in_step()
         small = len(body) <= DECODE_OFF_LOOP_BYTES
-        call = dialect.parse(body, rules.limits) if small else await asyncio.to_thread(dialect.parse, body, rules.limits)
-        await _in_step()
-        plan = await self._plan(context, call, rules, small=small)
+        try:
+            call = dialect.parse(body, rules.limits) if small else await asyncio.to_thread(dialect.parse, body, rules.limits)
+            await _in_step()
+            plan = await self._plan(context, call, rules, small=small)
+        except RecursionError as error:  # msgspec can read a little deeper than some of what is done with it
+            raise InvalidRequest("The request is nested too deeply.") from error
         await _in_step()
         await self._hooks.admit(context)
         await _in_step()
@@ -104,8 +107,8 @@ class Exchange:
         if principal is None:
             raise RuntimeError("an exchange needs a principal")
         model = await self._catalog.resolve(call.model, principal)
-        facts = await self._facts(model, needed=call.needs_facts)
         policy = rules.policies.get(normal(model.name), _NO_POLICY)
+        facts = await self._facts(model, needed=call.needs_facts or policy.needs_facts)
         plan = call.plan(facts, policy) if small else await asyncio.to_thread(call.plan, facts, policy)
         bounds = [native.max_tokens for native in plan.calls]
         learn(

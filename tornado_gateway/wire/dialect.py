@@ -45,6 +45,11 @@ class Policy:
     think: bool | str | None = None
     allow: frozenset[str] = frozenset()
 
+    @property
+    def needs_facts(self) -> bool:
+        """Whether it depends on the model what is sent: one that cannot think is not told to, and one's own stop texts are kept."""
+        return self.think is not None or "stop" in self.options
+
 
 class ModelFacts(msgspec.Struct, frozen=True):
     """What is known of the model that will answer."""
