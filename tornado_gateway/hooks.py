@@ -336,8 +336,16 @@ class _Guarded:
         return batch
 
     async def aclose(self) -> None:
-        if isinstance(self._iterator, AsyncGenerator):
-            await self._iterator.aclose()
+        # Whatever can be closed: a class of a plugin's own need not be a generator.
+        close = getattr(self._iterator, "aclose", None)
+        if close is None:
+            return
+        try:
+            await close()
+        except Exception as error:
+            if self._bound is None:
+                raise
+            self._bound.failed(error)
 
     async def _from_ollama(self, bound: Bound, error: Exception) -> Sequence[Record]:
         bound.failed(error)
