@@ -92,7 +92,7 @@ class Auth:
     async def _reread(self, path: Path, keys: tuple[KeyEntry, ...]) -> KeyFile | None:
         try:
             file = await asyncio.to_thread(KeyFile.read, path)
-            if self._file is not None:
+            if self._file is not None and self._file.path == path:
                 file.check_successor_of(self._file)
             Ring([*keys, *file.entries])
         except (KeyFileBroken, ValueError) as error:

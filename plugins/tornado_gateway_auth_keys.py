@@ -22,6 +22,7 @@ RANDOM_CHARACTERS = 43
 """Each is one of 62: together 256 bits. Letters and digits only, so that a double click selects the whole key."""
 CHECKSUM_CHARACTERS = 6
 _NO_DATE = "must be a date such as 2027-01-31, or a date with a time"
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _NOBODY = (bytes(32), None, 0.0)
 
 
@@ -58,7 +59,8 @@ def _end(value: Any) -> Any:
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, date):
-        return datetime.combine(value, time(), UTC) + timedelta(days=1)
+        # The last day that there is means never.
+        return _NEVER if value == date.max else datetime.combine(value, time(), UTC) + timedelta(days=1)
     if value is None:
         return None
     raise ValueError(_NO_DATE)

@@ -289,6 +289,18 @@ async def test_c06_a_file_that_was_broken_and_is_whole_again_is_taken(tmp_path: 
     assert await ask(auth, authorization="Bearer three") == Principal("carol")
 
 
+async def test_another_file_is_no_half_written_version_of_the_first(tmp_path: Path) -> None:
+    auth = await started(key_file=key_file(tmp_path, "bob: two\n"))
+    other = tmp_path / "other"
+    other.write_text("carol: three")
+    other.chmod(0o600)
+
+    await auth.reconfigure(settings(key_file=other))
+
+    assert await ask(auth, authorization="Bearer three") == Principal("carol")
+    assert await ask(auth, authorization="Bearer two") is None
+
+
 async def test_a_right_key_is_never_delayed_while_wrong_ones_are() -> None:
     auth = await started(ALICE)
     for _ in range(100):

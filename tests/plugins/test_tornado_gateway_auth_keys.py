@@ -102,6 +102,11 @@ def test_a_key_is_valid_through_its_last_day(expires: object) -> None:
     assert not ring.find("k", NOON + DAY / 2)
 
 
+@pytest.mark.parametrize("expires", ["9999-12-31", date.max, "9999-12-31T23:59:59-05:00"])
+def test_the_last_day_that_there_is_means_never(expires: object) -> None:
+    assert Ring([entry(key="k", expires=expires)]).find("k", NOON + 1000 * 365 * DAY)
+
+
 @pytest.mark.parametrize("expires", ["2027-01-31T12:00:00Z", "2027-01-31T13:00:00+01:00", datetime(2027, 1, 31, 12)])  # noqa: DTZ001
 def test_a_key_with_a_moment_ends_at_that_moment(expires: object) -> None:
     ring = Ring([entry(key="k", expires=expires)])
