@@ -106,6 +106,8 @@ class Cache:
         """New bounds and rules; entries that fit stay. The file stays the one of the start."""
         self._settings = settings
         self._entries.resize(settings.bounds())
+        if self._file is not None:
+            await self._file.resize(settings.bounds())
         self._flights.max_bytes = settings.coalesce_bytes
 
     @hookimpl

@@ -74,12 +74,18 @@ class Entries:
         return int(self._map.currsize)
 
     def resize(self, bounds: Bounds) -> None:
-        """Take new bounds and keep what fits in them."""
-        kept = list(self._map.items())
+        """Take new bounds and keep what fits in them, the least recently used going first as ever."""
+        used = self._map.take_all()
         self._bounds = bounds
         self._map = _Map(bounds)
-        for key, entry in kept:
+        for key, entry in used:
             self.put(key, entry)
+        # What fits, once more: the map wants them in the order in which they were stored, and used in that of their use.
+        kept = self._map.take_all()
+        for key, entry in sorted(kept, key=lambda item: item[1].stored):
+            self._map.store(key, entry)
+        for key, _ in kept:
+            self._map.get(key)
 
     def get(self, key: bytes) -> tuple[Entry, float] | None:
         """The entry and its age in seconds."""
@@ -154,6 +160,10 @@ class _Map(LRUCache[bytes, Entry]):
         for key in expired:
             del self[key]
         self._gone += expired
+
+    def take_all(self) -> list[tuple[bytes, Entry]]:
+        """Every entry, the least recently used first; none is left."""
+        return [super(_Map, self).popitem() for _ in range(len(self))]
 
     def take_gone(self) -> list[bytes]:
         gone, self._gone = self._gone, []

@@ -52,6 +52,11 @@ class File:
         """What the file holds, the newest last; nothing when it cannot be used."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
 
+    async def resize(self, bounds: Bounds) -> None:
+        """Take new bounds for what is written from now on."""
+        self._bounds = bounds
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._limit)
+
     def save(self, key: bytes, data: bytes) -> None:
         if self._database is None or self._pending + len(data) > _MAX_PENDING:
             self.unwritten += 1
@@ -142,9 +147,14 @@ class File:
         database.execute("CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, stored REAL NOT NULL, data BLOB NOT NULL)")
         database.execute(f"PRAGMA application_id = {_APPLICATION}")
         database.execute(f"PRAGMA user_version = {SCHEMA}")
-        # The wall behind the bounds: whatever happens, the file stays within twice what memory may hold.
-        page = database.execute("PRAGMA page_size").fetchone()[0]
-        database.execute(f"PRAGMA max_page_count = {2 * self._bounds.bytes // page + 64}")
+        self._limit()
+
+    def _limit(self) -> None:
+        """The wall behind the bounds: whatever happens, the file stays within twice what memory may hold."""
+        database = self._database
+        if database is not None:
+            page = database.execute("PRAGMA page_size").fetchone()[0]
+            database.execute(f"PRAGMA max_page_count = {2 * self._bounds.bytes // page + 64}")
 
     def _newest(self, database: sqlite3.Connection, now: float) -> list[Row]:
         rows: list[Row] = []
@@ -165,9 +175,12 @@ class File:
         if database is None:
             return
         try:
+            # Deletes by themselves: they make room, and must not be undone where there is too little for what comes.
             with database:
                 database.execute("BEGIN")
                 database.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in deletes])
+            with database:
+                database.execute("BEGIN")
                 database.executemany(
                     "INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", [(key, *entry) for key, entry in saves.items()]
                 )

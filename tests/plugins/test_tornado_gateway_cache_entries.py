@@ -157,6 +157,24 @@ def test_new_bounds_keep_what_fits_in_them() -> None:
     assert entries.get(b"c") is None
 
 
+@pytest.mark.parametrize("most", [3, 2])
+def test_new_bounds_do_not_forget_what_was_used_last(most: int) -> None:
+    clock, gone = Clock(), list[bytes]()
+    entries = Entries(Bounds(60, 1_000_000, 3, 1000), clock, gone.extend)
+    for name in (b"a", b"b", b"c"):
+        entries.put(name, entry(name.decode(), clock))
+        clock.now += 1
+    entries.get(b"a")
+
+    entries.resize(Bounds(60, 1_000_000, most, 1000))
+    entries.put(b"d", entry("d", clock))
+
+    assert gone == [b"b", b"c"][: 4 - most]
+    clock.now += 59
+    assert len(entries) == 1  # those that were stored first have gone first
+    assert entries.get(b"d")
+
+
 def test_entries_go_when_their_time_is_over_in_whatever_order_they_are_used() -> None:
     clock, gone = Clock(), list[bytes]()
     entries = Entries(ROOMY, clock, gone.extend)

@@ -203,3 +203,30 @@ async def test_the_file_is_bounded_whatever_happens(path: Path, caplog: pytest.L
     assert path.stat().st_size < 2_500_000
     assert file.unwritten
     assert caplog.records
+
+
+async def test_new_bounds_count_for_the_file_too(path: Path) -> None:
+    file = File(path, Bounds(60.0, 100_000, 100, 100_000), Wall())
+    await file.open()
+
+    await file.resize(Bounds(60.0, 10_000_000, 100, 100_000))
+    for number in range(20):
+        file.save(b"%d" % number, b"x" * 100_000)
+    await file.close()
+
+    assert file.unwritten == 0
+    assert path.stat().st_size > 2_000_000
+
+
+async def test_what_is_let_go_is_deleted_also_where_there_is_no_room_for_more(path: Path) -> None:
+    bounds = Bounds(60.0, 100_000, 100, 10_000_000)
+    await write(path, Wall(), b"old", bounds=bounds)
+    file = File(path, bounds, Wall())
+    await file.open()
+
+    file.delete([b"old"])
+    file.save(b"new", b"x" * 5_000_000)
+    await file.close()
+
+    assert file.unwritten == 1
+    assert await read(path, Wall(), bounds) == []
