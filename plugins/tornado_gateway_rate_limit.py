@@ -53,6 +53,7 @@ class _Visit:
     """What one request has been given so far."""
 
     party: Party
+    requests: Sequence[Want] = ()
     holds: Sequence[Hold] = ()
     estimate: int = 0
 
@@ -109,15 +110,19 @@ class RateLimit:
         if not wants:
             return
         taken = await self._meters.take(wants)
-        if taken.holds:
+        refused = taken.refused
+        if refused is None:
             visit = self._visit(context, tenant)
-            visit.holds, visit.estimate = taken.holds, estimate
+            visit.requests, visit.holds, visit.estimate = requests, taken.holds, estimate
         if requests:
             _write_headers(context, _REQUESTS, taken.readings[: len(requests)])
         if tokens:
             _write_headers(context, _TOKENS, taken.readings[len(requests) :])
-        if (refused := taken.refused) is not None:
-            raise _refusal(context, wants[refused], taken, taken.readings[refused])
+        if refused is not None:
+            # What no wait can help is told before what takes longest.
+            never = (index for index, want in enumerate(wants) if want.amount > want.rate.burst)
+            index = next(never, refused)
+            raise _refusal(context, wants[index], taken, taken.readings[index])
 
     @hookimpl
     async def dispatch(self, context: Context, call: NativeCall) -> Release | None:
@@ -140,11 +145,15 @@ class RateLimit:
     @hookimpl
     async def finished(self, context: Context, outcome: Outcome) -> None:
         visit: _Visit | None = context.state.pop(self, None)
-        if visit is not None and visit.holds:
+        if visit is None:
+            return
+        if visit.holds:
             await self._meters.settle(visit.holds, _used(outcome, visit.estimate))
+        if visit.requests and outcome.ended == "refused" and not outcome.dispatched:
+            await self._meters.give_back(visit.requests)  # by the line, say: a refusal costs nothing, whoever refuses
 
     def _visit(self, context: Context, tenant: Principal) -> _Visit:
-        """What is kept of a request between two hooks; most need nothing."""
+        """What is kept of a request between two hooks."""
         visit: _Visit = context.state.get(self) or context.state.setdefault(self, _Visit(Party(tenant.name)))
         return visit
 

@@ -27,7 +27,8 @@ class LimitKeeper(Keeper):
         self._meters = MemoryMeters(max_tenants, clock)
         self._line = Line()
         self._holds: defaultdict[int, dict[tuple[Key, int], Hold]] = defaultdict(dict)
-        self._places: defaultdict[int, dict[int, Callable[[], None]]] = defaultdict(dict)
+        self._places: defaultdict[int, dict[int, tuple[Callable[[], None], Party]]] = defaultdict(dict)
+        """By life and number of the call. Whose place it is stays known with it: the request's other calls may be on their way."""
         self._parties: WeakValueDictionary[tuple[int, int], Party] = WeakValueDictionary()
 
     async def reconfigure(self, settings: Any) -> None:
@@ -44,25 +45,29 @@ class LimitKeeper(Keeper):
         settled = [known.pop((hold.key, hold.number), None) for hold in msgspec.convert(holds, list[Hold])]
         await self._meters.settle([hold for hold in settled if hold is not None], used)
 
+    async def give_back(self, life: int, wants: list[Any]) -> None:
+        await self._meters.give_back(msgspec.convert(wants, list[Want]))
+
     async def enter(
         self, life: int, number: int, party: tuple[int, str, bool], gates: list[Any], patience: Any
     ) -> tuple[int, bool, float] | None:
         """None with a place that `leave` gives back; else which gate refuses, whether after a wait, and when to come back."""
-        asked = msgspec.convert(gates, list[Gate])
+        asked, whose = msgspec.convert(gates, list[Gate]), self._party(life, *party)
         try:
-            release = await self._line.enter(self._party(life, *party), asked, msgspec.convert(patience, Patience))
+            release = await self._line.enter(whose, asked, msgspec.convert(patience, Patience))
         except Refused as refused:
             return asked.index(refused.gate), refused.waited, refused.retry_after
-        self._places[life][number] = release
+        self._places[life][number] = release, whose
         return None
 
     def leave(self, life: int, number: int) -> None:
-        release = self._places[life].pop(number, None)
-        if release is not None:
+        place = self._places[life].pop(number, None)
+        if place is not None:
+            release, _ = place
             release()
 
     async def gone(self, life: int) -> None:
-        for release in self._places.pop(life, {}).values():
+        for release, _ in self._places.pop(life, {}).values():
             release()
         for hold in self._holds.pop(life, {}).values():
             await self._meters.settle([hold], hold.amount)
@@ -80,12 +85,37 @@ class SharedMeters:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
+        self._refunds: set[asyncio.Task[None]] = set()
 
     async def take(self, wants: Sequence[Want]) -> Taken:
-        return msgspec.convert(await self._shared.call("take", wants), Taken)
+        asking = self._shared.call("take", wants)
+        if not any(want.reserve for want in wants):
+            return msgspec.convert(await asking, Taken)
+        task = asyncio.ensure_future(asking)
+        try:
+            return msgspec.convert(await asyncio.shield(task), Taken)
+        except asyncio.CancelledError:
+            # What was reserved may have been given already, and its news be on the way: it would never be settled.
+            task.add_done_callback(self._refund)
+            raise
+
+    def _refund(self, taking: asyncio.Task[Any]) -> None:
+        if taking.cancelled() or taking.exception() is not None:
+            return
+        task = asyncio.ensure_future(self.settle(msgspec.convert(taking.result(), Taken).holds, 0))
+        self._refunds.add(task)
+        task.add_done_callback(self._refunded)
+
+    def _refunded(self, task: asyncio.Task[None]) -> None:
+        self._refunds.discard(task)
+        if not task.cancelled():
+            task.exception()  # the parent is gone, and its meters with it
 
     async def settle(self, holds: Sequence[Hold], used: int) -> None:
         await self._shared.call("settle", holds, used)
+
+    async def give_back(self, wants: Sequence[Want]) -> None:
+        await self._shared.call("give_back", wants)
 
 
 class SharedLine:

@@ -88,6 +88,10 @@ class Meters(Protocol):
         """Put what was really used in the place of what was reserved. 0 is a refund. Once for each hold."""
         ...
 
+    async def give_back(self, wants: Sequence[Want]) -> None:
+        """Undo what was taken, not reserved, for a request that came to nothing. Once for each want."""
+        ...
+
 
 class MemoryMeters:
     """Meters of this process, at most `size` of them.
@@ -127,6 +131,14 @@ class MemoryMeters:
             if meter is not None:
                 meter.drain(hold.rate, now)
                 meter.settle(hold.number, hold.amount, used)
+
+    async def give_back(self, wants: Sequence[Want]) -> None:
+        now = self._clock()
+        for want in wants:
+            meter = self._meters.get(want.key)
+            if meter is not None:
+                meter.drain(want.rate, now)
+                meter.give_back(want.amount)
 
     def _find(self, wants: Sequence[Want], now: int) -> list[tuple[_Meter, Want]] | None:
         """Each want with its meter, new ones made; None when there is no room for them."""
@@ -209,6 +221,9 @@ class _Meter:
         drained = reserved * MINUTE - left
         self._debt += max(0, used * MINUTE - drained)
         self._open -= 1
+
+    def give_back(self, amount: int) -> None:
+        self._debt = max(0, self._debt - amount * MINUTE)
 
     def reading(self, rate: Rate, wait: float) -> Reading:
         level = self._level

@@ -187,6 +187,47 @@ async def test_a_models_limit_goes_by_the_names_of_the_model_not_by_how_it_was_s
     assert spelled.response_headers["X-RateLimit-Limit-Requests"] == "1"
 
 
+async def test_a_request_that_the_line_refuses_costs_nothing() -> None:
+    limit = RateLimit(Settings(requests_per_minute=10, max_concurrent=1, max_waiting=0), clock=Clock())
+    first = request()
+    await limit.admit(first)
+    assert await limit.dispatch(first, CALL)
+
+    for _ in range(3):
+        refused = request()
+        await limit.admit(refused)
+        with pytest.raises(ConcurrencyLimit):
+            await limit.dispatch(refused, CALL)
+        await limit.finished(refused, Outcome("refused", 429))
+
+    last = request()
+    await limit.admit(last)
+    assert last.response_headers["X-RateLimit-Remaining-Requests"] == "8"
+
+
+async def test_a_request_that_ollama_refuses_or_that_was_never_admitted_gives_nothing_back() -> None:
+    limit = RateLimit(Settings(requests_per_minute=2), clock=Clock())
+    for dispatched in (1, 1):
+        context = request()
+        await limit.admit(context)
+        await limit.finished(context, Outcome("refused", 400, dispatched=dispatched))
+    context = request()
+    assert await ask(limit, context)
+    await limit.finished(context, Outcome("refused", 429))
+
+    assert await ask(limit, request())
+
+
+async def test_what_no_wait_can_help_is_told_before_what_takes_longest() -> None:
+    limit = RateLimit(Settings(requests_per_minute=1, tokens_per_minute=600, token_burst=100), clock=Clock())
+    assert await ask(limit, request(estimate=1)) is None
+
+    refusal = await ask(limit, request(estimate=150))
+
+    assert refusal is not None
+    assert refusal.headers["X-Should-Retry"] == "false"
+
+
 async def test_a_refused_request_costs_nothing() -> None:
     limit = RateLimit(Settings(requests_per_minute=10, models={"big": Limits(requests_per_minute=1)}), clock=Clock())
     for _ in range(5):

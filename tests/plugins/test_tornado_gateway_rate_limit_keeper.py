@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from processes import until
 
 from tornado_gateway_rate_limit_keeper import LimitKeeper, SharedLine, SharedMeters
 from tornado_gateway_rate_limit_line import Gate, Party, Patience, Refused
@@ -128,6 +129,49 @@ async def test_calls_of_one_request_that_has_begun_are_not_refused_half_way() ->
     assert not second.done()
     first()
     (await second)()
+
+
+async def test_calls_of_one_request_that_come_together_are_not_refused_half_way() -> None:
+    shared, party = keeper(), (0, "a", False)  # the second was sent before the worker knew that the first has begun
+    patience = Patience(0, 0, 0.01)
+
+    assert await shared.enter(1, 0, party, _sent([GATE]), _sent(patience)) is None
+    second = asyncio.ensure_future(shared.enter(1, 1, party, _sent([GATE]), _sent(patience)))
+    await asyncio.sleep(0)
+
+    assert not second.done()
+    shared.leave(1, 0)
+    assert await second is None
+
+
+async def test_what_was_reserved_for_one_who_left_meanwhile_is_given_back() -> None:
+    shared = keeper()
+    wire = Wire(shared)
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    class Slow(Wire):
+        async def call(self, method: str, *args: Any, seconds: float | None = 5.0) -> Any:
+            given = await wire.call(method, *args)
+            asked.set()
+            await go.wait()
+            return given
+
+    taking = asyncio.ensure_future(SharedMeters(Slow(keeper())).take([TOKENS]))
+    await asked.wait()
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
+    go.set()
+    await until(lambda: not shared._holds[1])
+    assert (await SharedMeters(wire).take([TOKENS])).refused is None
+
+
+async def test_a_request_that_came_to_nothing_is_given_back() -> None:
+    meters = SharedMeters(Wire(keeper()))
+    await meters.take([REQUEST])
+
+    await meters.give_back([REQUEST])
+
+    assert (await meters.take([REQUEST])).readings[0].remaining == 1
 
 
 def test_values_survive_the_wire() -> None:
