@@ -79,7 +79,7 @@ class Logging:
         if self._handler:
             self._handler.redirect(outlets.put, self._level, outlets.directory)
         if before is not outlets:
-            await asyncio.to_thread(before.close, CLOSE_SECONDS)
+            await before.close(CLOSE_SECONDS)
         self._announce_content(settings)
 
     @hookimpl
@@ -87,7 +87,7 @@ class Logging:
         if self._handler:
             self._handler.detach()
             self._handler = None
-        await asyncio.to_thread(self._outlets.close, CLOSE_SECONDS)
+        await self._outlets.close(CLOSE_SECONDS)
 
     @hookimpl
     async def transform(self, context: Context, call: NativeCall) -> Transform | None:
@@ -111,7 +111,7 @@ class Logging:
             context.id,
             context.principal.name if context.principal else None,
             context.client,
-            context.method,
+            short(context.method),
             short(context.path.partition("?")[0]),
             outcome.status,
             short(model),

@@ -45,7 +45,7 @@ REQUEST_FIELDS = (
 )
 """The names and their order are a promise to whoever reads the files."""
 
-FROM_CLIENT = ("request_id", "path", "model", "requested_model", "user", "prompt", "answer")
+FROM_CLIENT = ("request_id", "method", "path", "model", "requested_model", "user", "prompt", "answer")
 IN_MILLISECONDS = ("queue_ms", "first_byte_ms", "duration_ms", "load_ms")
 _COLOURS = {"INFO": "\033[32m", "WARNING": "\033[33m", "ERROR": "\033[31m"}
 _SAID_FIRST = frozenset({"event", "time", "level", "method", "path", "status", "ended", "duration_ms"})

@@ -83,9 +83,15 @@ class Outlets:
         if console and self.console:
             self.console.put(made)
 
-    def close(self, seconds: float) -> None:
-        """Write what waits, as far as the time allows. Blocks: call it in a thread."""
+    async def close(self, seconds: float) -> None:
+        """Write what waits, as far as the time allows."""
+        # Here and not in the thread: a line that the timer takes meanwhile would come behind the writers' end.
+        if self._timer is not None:
+            self._timer.cancel()
         self._make_lines()
+        await asyncio.to_thread(self._close, seconds)
+
+    def _close(self, seconds: float) -> None:
         if self.files:
             self.files.close(seconds)
         if self.console:

@@ -19,7 +19,7 @@ REDACTED = "[redacted]"
 
 _SECRET = re.compile(
     r"""
-      \b(?: tg_ | sk- | hf_ | gh[pousr]_ | xox[a-z]- ) [\w-]{8,}    # keys that say what they are
+      (?<![a-z0-9]) (?: tg_ | sk- | hf_ | gh[pousr]_ | xox[a-z]- ) [\w-]{8,}    # keys that say what they are
     | \b(?: bearer | basic ) [ ]+ \S.*                              # a header's value: a key may hold spaces
     | \beyJ [\w-]{8,} \. [\w-]+ (?: \. [\w-]* )?                    # JSON web tokens
     | (?<= :// ) [^/\s@]+ (?= @ )                                   # user and password in an address

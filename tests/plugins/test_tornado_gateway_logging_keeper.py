@@ -1,4 +1,3 @@
-import asyncio
 import json
 import logging
 from pathlib import Path
@@ -6,10 +5,10 @@ from typing import Any
 
 from processes import until
 
-from tornado_gateway.hookspecs import ServerFacts
+from tornado_gateway.hookspecs import NativeCall, ServerFacts
 from tornado_gateway_logging import Logging
 from tornado_gateway_logging_content import Content
-from tornado_gateway_logging_keeper import LogKeeper, ToParent, to_parent
+from tornado_gateway_logging_keeper import LogKeeper, ToParent, _decoder, to_parent
 from tornado_gateway_logging_lines import REQUEST_FIELDS, Item
 
 SERVER = ServerFacts("127.0.0.1", 3000, True, lambda _: None, workers=2)
@@ -30,6 +29,22 @@ class Wire:
         return True
 
 
+class Recorder(Wire):
+    """A channel that takes what it is told, unless it is full."""
+
+    def __init__(self, frames: list[bytes]) -> None:
+        self.frames = frames
+        self.full = False
+        self.refused = 0
+
+    def tell(self, method: str, *args: Any) -> bool:
+        if self.full:
+            self.refused += 1
+        else:
+            self.frames.append(args[0])
+        return not self.full
+
+
 def keeper(folder: Path) -> LogKeeper:
     return Logging(Logging.Settings(directory=folder, console="off")).keeper()
 
@@ -46,7 +61,7 @@ async def test_what_workers_hand_over_is_written_by_the_parent(tmp_path: Path) -
 
     outlets.put(REQUEST)
     outlets.put(Item(logging.WARNING, ("loop_late", 2.0, logging.WARNING), {"worst_ms": 200, "odd": object}))
-    await asyncio.to_thread(outlets.close, 5)
+    await outlets.close(5)
     await until(lambda: len(lines(tmp_path)) == 2)
     await parent.stop()
 
@@ -70,6 +85,43 @@ async def test_the_words_of_a_request_are_made_to_text_before_they_are_handed_ov
 
     (line,) = lines(tmp_path)
     assert line["prompt"] is None
+
+
+async def test_long_words_are_cut_and_go_in_frames_that_the_channel_takes() -> None:
+    frames: list[bytes] = []
+    sink = ToParent(Recorder(frames))
+
+    for _ in range(200):
+        content = Content()
+        content.listen(NativeCall("/api/generate", "m", "", b'{"prompt":"' + b"x" * 100_000 + b'"}', stream=False))
+        sink.add(REQUEST._replace(more={"content": content}))
+    sink.flush()
+    await until(lambda: sum(len(_decoder.decode(frame)) for frame in frames) == 200)
+
+    assert len(frames) > 1
+    assert max(map(len, frames)) < 2 * 1024 * 1024
+
+
+async def test_lines_that_the_parent_does_not_take_are_counted_and_told() -> None:
+    frames: list[bytes] = []
+    wire = Recorder(frames)
+    sink = ToParent(wire)
+
+    wire.full = True
+    sink.add(REQUEST)
+    sink.add(REQUEST)
+    sink.flush()
+    await until(lambda: wire.refused == 1)
+    wire.full = False
+    sink.flush()
+    sink.flush()
+    await until(lambda: frames)
+
+    ((_, values, more),) = _decoder.decode(frames[0])
+    assert values[0] == "log_lines_dropped"
+    assert more is not None
+    assert more["count"] == 2
+    assert len(frames) == 1
 
 
 async def test_the_parents_own_events_are_in_the_log_and_its_files_follow_new_settings(tmp_path: Path) -> None:

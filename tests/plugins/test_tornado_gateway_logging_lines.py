@@ -69,7 +69,7 @@ def test_an_event_has_its_facts_behind_event_time_and_level() -> None:
     assert line["level"] == "WARNING"
 
 
-@pytest.mark.parametrize("name", ["request_id", "path", "model"])
+@pytest.mark.parametrize("name", ["request_id", "method", "path", "model"])
 def test_a_key_in_what_a_client_sent_is_cut(name: str) -> None:
     assert "canary" not in json_line(line_of(item(**{name: "tg_canary0123"})))
 

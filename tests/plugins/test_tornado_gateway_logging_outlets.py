@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ class Made:
 
 def write(outlets: Outlets, *, files: bool = True, console: bool = True) -> None:
     outlets.put(EVENT, files, console)
-    outlets.close(5.0)
+    asyncio.run(outlets.close(5.0))
 
 
 def test_a_line_goes_to_files_and_console(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -76,9 +77,26 @@ async def test_what_is_not_made_yet_is_written_at_the_end(tmp_path: Path) -> Non
     outlets = Outlets.open(tmp_path, "off", 0, 0)
 
     outlets.put(REQUEST)
-    await asyncio.to_thread(outlets.close, 5.0)
+    await outlets.close(5.0)
 
     assert json.loads((tmp_path / "info.log").read_text())["request_id"] == "an id"
+
+
+async def test_at_the_end_lines_are_made_by_the_loop_and_the_timer_makes_no_more() -> None:
+    made, where = Made(), list[int]()
+
+    def make(item: Item) -> Item | Ready:
+        where.append(threading.get_ident())
+        return item
+
+    made.outlets.make = make
+
+    made.outlets.put(REQUEST)
+    await made.outlets.close(5.0)
+
+    assert where == [threading.get_ident()]
+    assert (timer := made.outlets._timer) is not None
+    assert timer.cancelled()
 
 
 def test_a_line_may_be_for_one_of_them(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +129,7 @@ def test_a_process_without_standard_error_has_no_console(tmp_path: Path, monkeyp
     outlets = Outlets.open(tmp_path, "auto", 0, 0)
 
     assert outlets.console is None
-    outlets.close(5.0)
+    asyncio.run(outlets.close(5.0))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")

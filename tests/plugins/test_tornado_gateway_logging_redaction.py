@@ -15,6 +15,7 @@ from tornado_gateway_logging_redaction import MOST_CHARACTERS, cleaned, exceptio
     [
         "tg_canary0123",
         "no tg_canary0123 here",
+        "/x_tg_canary0123",
         "sk-canary0123",
         "sk-proj-canary_0123",
         "ghp_canary0123",
