@@ -76,13 +76,13 @@ def _moment(text: str) -> date | datetime:
 class KeyEntry(BaseModel):
     """A key and what it may do. Several keys may have the same name: they are the same tenant."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, strict=True)
 
     name: str = Field(min_length=1, max_length=128, description="The tenant: limits, cache and log go by it.")
     key: SecretStr | None = Field(default=None, description="The key itself, of any form.")
     sha256: str | None = Field(default=None, description="Its SHA-256 in hexadecimal, instead of the key itself.")
     models: tuple[str, ...] | None = Field(
-        default=None, description="Patterns with `*` of the models that it may use; null: all."
+        default=None, strict=False, description="Patterns with `*` of the models that it may use; null: all."
     )
     expires: Annotated[
         datetime | None,

@@ -50,7 +50,7 @@ class _Ask:
 
 class Cache:
     class Settings(BaseModel):
-        model_config = ConfigDict(extra="forbid", frozen=True)
+        model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
         ttl_seconds: PositiveFloat = Field(default=3600, description="How long an answer is given again.")
         max_bytes: PositiveInt = Field(
@@ -67,7 +67,9 @@ class Cache:
         coalesce_bytes: PositiveInt = Field(
             default=1024 * 1024, description="How far the slowest reader of a shared generation may be behind."
         )
-        file: Path | None = Field(default=None, description="An SQLite file that keeps the answers over a restart.")
+        file: Path | None = Field(
+            default=None, strict=False, description="An SQLite file that keeps the answers over a restart."
+        )
 
         def bounds(self) -> Bounds:
             return Bounds(self.ttl_seconds, self.max_bytes, self.max_entries, self.max_entry_bytes)

@@ -36,9 +36,11 @@ class Logging:
     """Writes a line for every request when it has ended, however it ended."""
 
     class Settings(BaseModel):
-        model_config = ConfigDict(frozen=True, extra="forbid")
+        model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-        directory: Path | None = Field(default=Path("logs"), description="Where info.log and error.log are; null: no files.")
+        directory: Path | None = Field(
+            default=Path("logs"), strict=False, description="Where info.log and error.log are; null: no files."
+        )
         level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
             default="info", description="The least level that is written; a request that went well is info."
         )

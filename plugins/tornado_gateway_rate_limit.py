@@ -38,7 +38,7 @@ _TOKENS = ("X-RateLimit-Limit-Tokens", "X-RateLimit-Remaining-Tokens", "X-RateLi
 class Limits(BaseModel):
     """What one tenant may do; None is no limit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     requests_per_minute: PositiveInt | None = Field(default=None, description="Requests a minute of one tenant.")
     burst: PositiveInt | None = Field(default=None, description="Requests at once; None: as many as a minute allows.")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tornado_gateway.config import ConfigError, Settings
+from tornado_gateway.config.values import FilledIn
 from tornado_gateway.discovery import available, build_plugins, implemented_hooks, plugin_settings
 
 BUNDLED = ["auth", "cache", "logging", "rate_limit"]
@@ -86,6 +87,36 @@ def test_settings_of_each_plugin_are_given_by_name(install: Install) -> None:
         "word": "hello",
         "times": 3,
     }
+
+
+@pytest.mark.parametrize(
+    ("plugin", "key", "value"),
+    [
+        ("rate_limit", "burst", True),
+        ("rate_limit", "requests_per_minute", "60"),
+        ("rate_limit", "max_concurrent", 3.0),
+        ("cache", "coalesce", "off"),
+        ("logging", "max_bytes", True),
+        ("logging", "log_content", "yes"),
+    ],
+)
+def test_the_bundled_plugins_guess_no_types(plugin: str, key: str, value: object) -> None:
+    assert told({plugin: {key: value}}).startswith(f"plugins[0].{plugin}.{key}: must be ")
+
+
+def test_a_text_from_the_environment_may_become_a_number_or_a_truth_where_one_is_wanted() -> None:
+    def filled(text: str) -> FilledIn:
+        return FilledIn.of(text, whole=True)
+
+    keys = [{"name": "a", "key": filled("12345"), "requests_per_minute": filled("5"), "disabled": filled("true")}]
+    settings = Settings.model_validate({"plugins": [{"auth": {"keys": keys}}, {"cache": {"ttl_seconds": filled("1.5")}}]})
+
+    found = plugin_settings(settings)
+
+    (key,) = found["auth"].model_dump()["keys"]
+    assert (key["key"].get_secret_value(), key["requests_per_minute"], key["disabled"]) == ("12345", 5, True)
+    assert found["cache"].model_dump()["ttl_seconds"] == 1.5
+    assert "must be a whole number" in told({"rate_limit": {"burst": filled("many")}})
 
 
 def test_an_unknown_key_is_an_error_though_the_plugin_did_not_say_so(install: Install) -> None:

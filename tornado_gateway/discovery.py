@@ -6,7 +6,7 @@ One door for all: the bundled plugins come in by the same entry points as a stra
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -15,9 +15,12 @@ from pydantic import BaseModel, ValidationError
 
 from tornado_gateway.config import ConfigError, PluginEntry, Problem, Settings
 from tornado_gateway.config.problems import Path, faults, key_path
+from tornado_gateway.config.values import FilledIn, retyped
 
 GROUP = "tornado_gateway"
 """The entry-point group; the same as `hookspecs.GROUP`."""
+
+_MAY_BE_RETYPED = frozenset({"int_type", "float_type", "bool_type"})
 
 Fault = tuple[Path, str]
 """A path below `plugins` and what is wrong there."""
@@ -136,11 +139,33 @@ def _check_settings(model: type[BaseModel], entry: PluginEntry) -> tuple[BaseMod
     # An unknown key is an error whatever the plugin's author thought of; but one who thought of it decides.
     strange = None if "extra" in model.model_config else "forbid"
     try:
-        return model.model_validate(dict(entry.settings), extra=strange), []  # type: ignore[arg-type,unused-ignore]
+        return _validated(model, dict(entry.settings), strange), []
     except ValidationError as error:
         return None, faults(error, model, secretive=True)
     except Exception as error:  # noqa: BLE001  # a validator of a stranger's may raise anything, and must not end in a traceback
         return None, [((), f"its settings cannot be checked: {_reason(error)}")]
+
+
+def _validated(model: type[BaseModel], settings: dict[str, Any], extra: Any) -> BaseModel:
+    """The settings as their model takes them. Where it insists on a number or a truth, a text from the environment may become one."""
+    try:
+        return model.model_validate(settings, extra=extra)
+    except ValidationError as error:
+        texts = [found for found in error.errors() if found["type"] in _MAY_BE_RETYPED and isinstance(found["input"], FilledIn)]
+        if not texts:
+            raise
+    for found in texts:
+        settings = _replaced(settings, found["loc"], retyped(found["input"]))
+    return model.model_validate(settings, extra=extra)
+
+
+def _replaced(value: Any, path: Path, new: Any) -> Any:
+    """The value with another one at a path, copied as far as it changes."""
+    if not path:
+        return new
+    copied: Any = dict(value) if isinstance(value, Mapping) else list(value)
+    copied[path[0]] = _replaced(copied[path[0]], path[1:], new)
+    return copied
 
 
 def implemented_hooks(cls: type[Any], hooks: Sequence[str]) -> Iterator[str]:
