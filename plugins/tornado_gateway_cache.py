@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from tornado_gateway.hookspecs import Answer, Context, Forward, NativeCall, NotCached, Outcome, Record, ServerFacts, hookimpl
@@ -29,18 +29,16 @@ _NOT_ANSWERS = frozenset({"load", "unload"})
 """Ollama's `done_reason` when it only loaded or unloaded a model: true now, not an hour later."""
 
 
-@dataclass(slots=True)
-class _Visit:
+class _Visit(msgspec.Struct):
     """What one request has met so far."""
 
     state: State = "hit"
     age: float = 0.0
-    bodies: dict[bytes, int] = field(default_factory=dict)
-    asks: dict[int, _Ask] = field(default_factory=dict)
+    bodies: dict[bytes, int] = {}
+    asks: dict[int, _Ask] = {}
 
 
-@dataclass(slots=True)
-class _Ask:
+class _Ask(msgspec.Struct):
     """One native call: its key, whether its answer is to be kept, and the generation that it reads."""
 
     key: bytes

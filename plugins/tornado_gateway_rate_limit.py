@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from tornado_gateway.hookspecs import (
@@ -48,11 +48,10 @@ class Limits(BaseModel):
     max_concurrent_total: PositiveInt | None = Field(default=None, description="Calls of all tenants that run at once.")
 
 
-@dataclass(slots=True)
-class _Visit:
+class _Visit(msgspec.Struct):
     """What one request has been given so far."""
 
-    party: Party
+    party: Party | None = None
     requests: Sequence[Want] = ()
     holds: Sequence[Hold] = ()
     estimate: int = 0
@@ -112,7 +111,7 @@ class RateLimit:
         taken = await self._meters.take(wants)
         refused = taken.refused
         if refused is None:
-            visit = self._visit(context, tenant)
+            visit = self._visit(context)
             visit.requests, visit.holds, visit.estimate = requests, taken.holds, estimate
         if requests:
             _write_headers(context, _REQUESTS, taken.readings[: len(requests)])
@@ -130,7 +129,8 @@ class RateLimit:
         gates = self._gates(tenant, call.model, context)
         if not gates:
             return None
-        party = self._visit(context, tenant).party
+        visit = self._visit(context)
+        visit.party = party = visit.party or Party(tenant.name)
         settings = self._settings
         patience = Patience(settings.max_waiting, settings.max_waiting_total, settings.max_wait_seconds)
         try:
@@ -152,9 +152,9 @@ class RateLimit:
         if visit.requests and outcome.ended == "refused" and not outcome.dispatched:
             await self._meters.give_back(visit.requests)  # by the line, say: a refusal costs nothing, whoever refuses
 
-    def _visit(self, context: Context, tenant: Principal) -> _Visit:
+    def _visit(self, context: Context) -> _Visit:
         """What is kept of a request between two hooks."""
-        visit: _Visit = context.state.get(self) or context.state.setdefault(self, _Visit(Party(tenant.name)))
+        visit: _Visit = context.state.get(self) or context.state.setdefault(self, _Visit())
         return visit
 
     def _request_wants(self, tenant: Principal, model: str, limits: Limits | None) -> list[Want]:

@@ -12,6 +12,8 @@ import types
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from tornado_gateway.context import Context, Usage, learn
 from tornado_gateway.delivery import Delivery, Gathering, Receiver, ShortWay, Sink, changed
 from tornado_gateway.errors import InvalidRequest, UpstreamClosed
@@ -29,8 +31,7 @@ DECODE_OFF_LOOP_BYTES = 256 * 1024
 """Bodies over this are read, and their calls made, in a thread: the others must not wait for it."""
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct):
     """What one request cost so far. Written by the exchange, read when the request ends."""
 
     queue_seconds: float | None = None

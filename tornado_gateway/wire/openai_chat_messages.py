@@ -7,7 +7,6 @@ the name of their function, where OpenAI knows them by an id.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -43,8 +42,7 @@ class NativeMessage(msgspec.Struct, omit_defaults=True):
     tool_call_id: str = ""
 
 
-@dataclass(slots=True)
-class Conversation:
+class Conversation(msgspec.Struct):
     """The native messages, and where in the request they hold what not every model takes."""
 
     messages: list[NativeMessage]
