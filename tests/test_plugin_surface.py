@@ -38,10 +38,12 @@ class Plugin:
 
 
 @asynccontextmanager
-async def serving_with(monkeypatch: pytest.MonkeyPatch, ollama: FakeOllama, plugin: Plugin) -> AsyncIterator[Served]:
+async def serving_with(
+    monkeypatch: pytest.MonkeyPatch, ollama: FakeOllama, plugin: Plugin, **sections: Any
+) -> AsyncIterator[Served]:
     built = discovery.build_plugins
     monkeypatch.setattr("tornado_gateway.app.build_plugins", lambda settings: [*built(settings), ("mine", plugin)])
-    async with serving(ollama.url, plugins=[AUTH]) as served:
+    async with serving(ollama.url, plugins=[AUTH], **sections) as served:
         yield served
 
 
@@ -118,7 +120,8 @@ class Counts(Plugin):
 
     @hookimpl
     def routes(self) -> Sequence[Route]:
-        return [Route("/count", self.count), Route("/open", self.count, authenticated=False)]
+        asked = frozenset({"GET", "OPTIONS"})
+        return [Route("/count", self.count, methods=asked), Route("/open", self.count, authenticated=False)]
 
     async def count(self, request: PluginRequest) -> PluginResponse:
         return PluginResponse(
@@ -136,6 +139,30 @@ async def test_hook_routes_stand_below_the_name_of_the_plugin(monkeypatch: pytes
         assert (await get(served, "/plugins/mine/count", key=None))[0] == 401
         assert await get(served, "/plugins/mine/open", key=None) == (200, {"path": "/open", "of": None})
         assert (await get(served, "/plugins/mine/nothing"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "more", "status"),
+    [
+        ("/plugins/mine/count", None, "", 401),
+        ("/plugins/mine/count", None, "Origin: https://chat.example\r\n", 401),
+        ("/plugins/mine/count", None, "Access-Control-Request-Method: GET\r\n", 401),
+        ("/plugins/mine/count", KEY, "", 200),
+        ("/plugins/mine/count", None, "Origin: https://chat.example\r\nAccess-Control-Request-Method: GET\r\n", 204),
+        ("/v1/models", None, "", 405),
+    ],
+)
+async def test_only_the_question_that_browsers_ask_before_they_send_needs_no_key(
+    monkeypatch: pytest.MonkeyPatch, path: str, key: str | None, more: str, status: int
+) -> None:
+    server = {"cors_origins": ["https://chat.example"]}
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, Counts(), server=server) as served:
+        authorization = f"Authorization: Bearer {key}\r\n" if key else ""
+        head = f"OPTIONS {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{authorization}{more}\r\n"
+
+        answer = await served.raw(head.encode())
+
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
 
 
 async def test_hook_ready_decides_on_readiness(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ class GatewayHandler(RequestHandler):
     async def _enter(self) -> None:
         try:
             self._check_head()
-            if self.access.authenticated and self.request.method != "OPTIONS":
+            if self.access.authenticated and not self._preflight():
                 learn(self.context, principal=await self._services.hooks.authenticate(self.context))
             if self._expects_body:
                 gate.check_body(self.context.headers, self._services.rules.max_body_bytes, self._received)
