@@ -235,6 +235,8 @@ class GatewayHandler(RequestHandler):
         if self.reply.closed:
             await self._conclude("client_left")
             return
+        # Who leaves now, or stops the server, does not cut the last words short: they take half a second at most, and end when nobody is there.
+        self._ending = self._ending or facts.ended_by(error)
         if not self.reply.started:
             self.reply.error(error, self._status(error))
         elif not self.reply.ended:
