@@ -3,16 +3,21 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from faults.oracles import until
 from serving import AUTH, chat_request
+from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 
 from tornado_gateway import Gateway
 from tornado_gateway.config import Settings
+from tornado_gateway.handlers.embedded import TornadoPeer
 from tornado_gateway.testing import Behaviour, FakeOllama, hang
 
 BODY = {"model": "llama3.2", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
@@ -25,6 +30,7 @@ SOON = 5
 async def embedded(ollama: FakeOllama, **server: object) -> AsyncIterator[tuple[Gateway, int]]:
     settings = Settings.model_validate({"upstream": {"url": ollama.url}, "plugins": [AUTH], "server": server})
     sockets = bind_sockets(0, "127.0.0.1", family=socket.AF_INET)
+    sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)  # who is slow is behind soon
     async with Gateway(settings) as gateway:
         theirs = HTTPServer(gateway.application())
         theirs.add_sockets(sockets)
@@ -59,6 +65,53 @@ async def test_a_reader_that_takes_nothing_is_cut_off() -> None:
                 lambda ledger: ledger.inference and ledger.inference[0].left_at is not None, timeout=10
             )
             await asyncio.wait_for(gateway.services.idle.wait(), 2)
+
+
+async def test_a_reader_that_is_slow_but_alive_gets_everything_of_several_choices() -> None:
+    """They write side by side, each behind what the kernel has not taken of the others."""
+    async with FakeOllama() as ollama, embedded(ollama, write_stall_seconds=1) as (gateway, port):
+        pieces = ["x" * 200_000] * 3
+        ollama.next(*[Behaviour(pieces=pieces)] * 2)
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+            client.connect(("127.0.0.1", port))
+            client.sendall(chat_request(json.dumps({**BODY, "n": 2}).encode(), more="Connection: close\r\n"))
+            await until(lambda: any(request.peer.congested for request in gateway.services.at_work))
+
+            answer = await asyncio.to_thread(read_all, client, pause_seconds=0.005)
+
+        assert answer.endswith(b"0\r\n\r\n")
+        assert answer.count(b"x" * 200_000) == 2 * len(pieces)
+
+
+def read_all(client: socket.socket, *, pause_seconds: float = 0.0) -> bytes:
+    client.settimeout(10)
+    parts = []
+    while part := client.recv(64 * 1024):
+        parts.append(part)
+        time.sleep(pause_seconds)
+    return b"".join(parts)
+
+
+async def test_a_wait_for_the_reader_is_for_all_that_was_written() -> None:
+    """Such as a record behind a heartbeat that the kernel did not take."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    stream = IOStream(ours)
+    peer = TornadoPeer(HTTP1Connection(stream, is_client=False))
+    with theirs:
+        while peer.write(b"x" * 100_000):
+            pass
+        first = asyncio.ensure_future(peer.drain(SOON))
+        await asyncio.sleep(0)
+        peer.write(b"y" * 1_000_000)
+        second = asyncio.ensure_future(peer.drain(SOON))
+        peer.finish(keep_alive=False)
+
+        answer = await asyncio.to_thread(read_all, theirs)
+        await asyncio.gather(first, second)
+
+    assert answer.endswith(b"x" + b"y" * 1_000_000)
 
 
 async def test_a_stream_arrives_whole_and_another_request_follows_on_the_same_connection() -> None:

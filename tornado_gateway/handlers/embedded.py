@@ -35,6 +35,7 @@ class TornadoPeer:
         self._connection = connection
         self._stream = connection.stream
         self._pending: asyncio.Future[None] | None = None
+        """Done when the kernel has taken all that was written, or the connection is closed."""
         self._socket = -1
         if not self._stream.closed():
             self._socket = self._stream.socket.fileno()
@@ -57,11 +58,14 @@ class TornadoPeer:
         presence.forget(self._socket, gone)
 
     def write(self, data: bytes) -> bool:
-        self._pending = self._connection.write(data)
+        self._connection.write(data)
+        # The future of the latest write of the stream's. What `write` gives is one future for all that waits, of which a second write
+        # loses the first; and the first, when it is through, ends the second's.
+        self._pending = self._connection._pending_write
         return not self._stream.writing()
 
     async def drain(self, stall_seconds: float) -> None:
-        while self._pending is not None and self._stream.writing():
+        while self._pending is not None and not self._pending.done():
             taken = self._stream._total_write_done_index  # progress that Tornado does not tell otherwise
             try:
                 async with asyncio.timeout(stall_seconds):
@@ -73,7 +77,7 @@ class TornadoPeer:
     async def flush(self, seconds: float) -> None:
         with contextlib.suppress(StreamClosedError, TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._pending is not None and self._stream.writing():
+                while self._pending is not None and not self._pending.done():
                     await asyncio.shield(self._pending)
 
     def finish(self, *, keep_alive: bool) -> None:
