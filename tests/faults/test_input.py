@@ -125,6 +125,7 @@ async def test_p57_how_long_a_head_may_be_is_a_setting(ollama: FakeOllama) -> No
         (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", {404}),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", {200}),
         (b"FROB /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n", {405}),
+        (b"GET /healthz?" + b"a&" * 1001 + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", {400}),
     ],
 )
 async def test_p58_odd_requests_get_json_and_are_never_passed_on(

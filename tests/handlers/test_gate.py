@@ -49,6 +49,12 @@ def test_other_queries_pass(query: str) -> None:
     gate.check_query(query)
 
 
+def test_a_query_of_more_fields_than_anybody_needs_is_refused() -> None:
+    gate.check_query("&".join(["a=1"] * 1000))
+    with pytest.raises(InvalidRequest):
+        gate.check_query("&".join(["a=1"] * 1001))
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "zstd", "br", "deflate", "GZIP", "gzip, identity"])
 def test_c38_compressed_bodies_are_refused(encoding: str) -> None:
     with pytest.raises(UnsupportedMediaType):

@@ -24,6 +24,7 @@ _KEY_FORMS = ("tg_", "sk-", "Bearer ")
 _FORMS = frozenset({"application/x-www-form-urlencoded"})
 _REFUSED_TYPES = frozenset({"text/plain", "multipart/form-data"})
 _LENGTH_DIGITS = 15
+_MAX_QUERY_FIELDS = 1000
 _SINGLE = ("content-type", "content-length", "host", "transfer-encoding")
 
 
@@ -63,10 +64,14 @@ def check_origin(value: str | None, allowed: Collection[str]) -> bool:
 
 
 def check_query(query: str) -> None:
-    """Refuse a key in the URL, where proxies and histories write it down."""
+    """Refuse a key in the URL, where proxies and histories write it down, and more fields than anybody has a use for."""
     if not query:
         return
-    for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=1000):
+    try:
+        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
+    except ValueError:
+        raise InvalidRequest(f"The URL has more than {_MAX_QUERY_FIELDS} query fields.") from None
+    for name, value in fields:
         if name.lower() in _KEY_NAMES or value.startswith(_KEY_FORMS):
             raise KeyInQuery("A key does not belong in the URL: send it as `Authorization: Bearer KEY`.")
 
