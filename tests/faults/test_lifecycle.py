@@ -19,6 +19,12 @@ SERVER = {"drain_seconds": GRACE}
 SHORT = Behaviour(text="one two three", tokens_per_second=8)
 LONG = Behaviour(text="word " * 200, tokens_per_second=8)
 
+UPLOAD = (
+    "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n"
+    f"Authorization: Bearer {KEY}\r\n\r\n"
+).encode()
+"""The head of a request; 100 says that its body is waited for."""
+
 STOPS = [signal.SIGTERM, signal.SIGINT] if DEEP else [signal.SIGINT]
 """Both take the same road; each process costs seconds on a busy machine."""
 
@@ -181,6 +187,24 @@ async def test_c49_sigterm_while_ollama_hangs(ollama: FakeOllama, tmp_path: Path
         assert all(reply.headers["connection"] == "close" and "retry-after" in reply.headers for reply in replies)
         assert code == 0
         assert time.monotonic() - told <= 1.5 + running.slack
+
+
+async def test_c49_sigterm_while_a_body_is_coming_in(ollama: FakeOllama, tmp_path: Path) -> None:
+    async with program(tmp_path, ollama.url, server={"drain_seconds": 0.5}) as running:
+        uploader = await running.connect()
+        uploader.writer.write(UPLOAD)
+        assert (await uploader.head()).status == 100
+        uploader.writer.write(b"{")
+
+        told = running.signal(signal.SIGTERM)
+        reply = await uploader.reply()
+        code = await running.exit()
+
+        assert (reply.status, reply.error["code"], reply.headers["connection"]) == (503, "shutting_down", "close")
+        assert code == 0
+        assert time.monotonic() - told <= 1.5 + running.slack
+        assert [(line["ended"], line["status"]) for line in running.events("request")] == [("shutdown", 503)]
+        assert running.events("hook_times"), "the plugins were not shut down"
 
 
 def running_calls(ollama: FakeOllama) -> list[object]:

@@ -99,3 +99,24 @@ async def test_an_end_that_has_begun_is_not_ended_once_more(monkeypatch: pytest.
 
             assert handler.peer.closed
             assert plugin.ended == [("upstream_failed", "overloaded")]
+
+
+@pytest.mark.parametrize("first", ["the end of the body", "the stop"])
+async def test_a_stop_at_the_end_of_a_body_is_answered_once(first: str) -> None:
+    async with FakeOllama() as ollama, serving(ollama.url) as served:
+        reader, writer = await served.connect()
+        writer.write(chat_request(b"{}")[:-1])
+        at_work: Any = served.gateway.services.at_work
+        await until(lambda: any(request._task is None for request in at_work))
+        (handler,) = at_work
+        steps = [lambda: handler.peer.data_received(b"}"), handler.stop]
+        for step in steps if first == "the end of the body" else reversed(steps):
+            step()
+
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        body = await asyncio.wait_for(reader.readuntil(b"}}"), 5)
+        await until(lambda: not at_work)
+
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert handler.reply.bytes_out == len(body)
+        writer.close()

@@ -159,3 +159,18 @@ async def test_an_end_of_ollama_in_mid_stream_is_an_error_and_no_regular_end() -
         assert b'"code":"shutting_down"' in rest
         assert not rest.endswith(b"0\r\n\r\n")
         writer.close()
+
+
+async def test_a_server_that_stops_does_not_wait_for_a_body() -> None:
+    async with FakeOllama() as ollama, embedded(ollama) as (gateway, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(ASKED[:-1])
+        await until(lambda: gateway.services.at_work)
+        await asyncio.wait_for(gateway.drain(0), SOON)
+
+        answer = await asyncio.wait_for(reader.read(), SOON)
+
+        assert not gateway.services.at_work
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b'"code":"shutting_down"' in answer
+        writer.close()

@@ -166,7 +166,7 @@ class GatewayHandler(RequestHandler):
             allowed = ", ".join(sorted(self.access.methods))
             raise MethodNotAllowed(f"This address answers to {allowed} only.", headers={"Allow": allowed})
         if self._services.draining and self.access.authenticated:
-            raise ShuttingDown("The gateway is about to stop.", retry_after=1)
+            raise _stopping()
 
     def _preflight(self) -> bool:
         return (
@@ -197,6 +197,8 @@ class GatewayHandler(RequestHandler):
 
     async def _refuse_unread(self, error: GatewayError) -> None:
         """Refuse with what the client still sends unread."""
+        if self.reply.started:
+            return  # the body came to its end, or grew too large, at the same moment
         await self.reply.last_error(error, self._status(error))
         await self._conclude(facts.ended_by(error), error)
 
@@ -229,7 +231,7 @@ class GatewayHandler(RequestHandler):
             self.reply.abort()
             await self._conclude("client_left")
         else:
-            await self._fail(ShuttingDown("The gateway is about to stop.", retry_after=1))
+            await self._fail(_stopping())
 
     async def _fail(self, error: GatewayError) -> None:
         if self.reply.closed:
@@ -281,6 +283,9 @@ class GatewayHandler(RequestHandler):
             self._task.cancel()
         elif ending == "client_left" and self._begun:
             self.peer.close()  # the body was still coming in
+        elif self._begun:
+            # Nobody is at work that could be told: the body is waited for.
+            self._task = asyncio.get_running_loop().create_task(self._guarded(self._refuse_unread(_stopping())))
 
     @property
     def _expects_body(self) -> bool:
@@ -307,3 +312,7 @@ class GatewayHandler(RequestHandler):
     def log_exception(self, *exc_info: Any) -> None:
         """What escapes the net of `_guarded` is a fault of ours."""
         _log.error("request_failed", exc_info=exc_info)
+
+
+def _stopping() -> ShuttingDown:
+    return ShuttingDown("The gateway is about to stop.", retry_after=1)
