@@ -13,6 +13,7 @@ from serving import AUTH, KEY, Served, chat_request, serving
 from tornado_gateway import discovery
 from tornado_gateway.hookspecs import (
     Context,
+    GatewayError,
     InvalidRequest,
     NativeCall,
     PluginRequest,
@@ -139,6 +140,69 @@ async def test_hook_routes_stand_below_the_name_of_the_plugin(monkeypatch: pytes
         assert (await get(served, "/plugins/mine/count", key=None))[0] == 401
         assert await get(served, "/plugins/mine/open", key=None) == (200, {"path": "/open", "of": None})
         assert (await get(served, "/plugins/mine/nothing"))[0] == 404
+
+
+class Answers(Plugin):
+    """At `/own`, whatever it is told to."""
+
+    def __init__(self, response: PluginResponse | GatewayError) -> None:
+        self._response = response
+
+    @hookimpl
+    def routes(self) -> Sequence[Route]:
+        return [Route("/own", self._answer, methods=frozenset({"GET", "HEAD"}), authenticated=False)]
+
+    async def _answer(self, request: PluginRequest) -> PluginResponse:
+        if isinstance(self._response, GatewayError):
+            raise self._response
+        return self._response
+
+
+@pytest.mark.parametrize("body", [None, b"", b"words", {"a": 1}])
+@pytest.mark.parametrize(("method", "status"), [("GET", 204), ("GET", 304), ("HEAD", 204), ("HEAD", 200)])
+async def test_an_answer_without_a_body_is_followed_by_the_next(
+    monkeypatch: pytest.MonkeyPatch, method: str, status: int, body: Any
+) -> None:
+    """RFC 9112, section 6.3: clients take such an answer to end with its head, whatever stands there."""
+    plugin = Answers(PluginResponse(body, status=status))
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, plugin) as served:
+        first = f"{method} /plugins/mine/own HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        second = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+        head, _, rest = (await served.raw((first + second).encode())).partition(b"\r\n\r\n")
+
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        assert (b"Content-Length" in head) == (status == 200)
+        assert rest.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        PluginResponse(b"", content_type="text/plain; x=€"),
+        PluginResponse(b"", content_type="text/plain\r\nX-Smuggled: yes"),
+        PluginResponse(b"", content_type=None),  # type: ignore[arg-type]  # what a plugin must not do
+        PluginResponse(b"", status=100),
+        PluginResponse(b"", status=1000),
+        PluginResponse(b"", status="200"),  # type: ignore[arg-type]  # as above
+    ],
+)
+async def test_an_answer_that_cannot_be_sent_is_a_500_and_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, response: PluginResponse
+) -> None:
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, Answers(response)) as served:
+        status, body = await get(served, "/plugins/mine/own")
+
+        assert (status, body["error"]["code"]) == (500, "internal_error")
+        assert "request_failed" in [record.getMessage() for record in caplog.records]
+
+
+async def test_a_header_that_cannot_be_sent_does_not_cost_an_error_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = Answers(InvalidRequest("Not that.", headers={"X-Price": "1 €"}))
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, plugin) as served:
+        status, body = await get(served, "/plugins/mine/own")
+
+        assert (status, body["error"]["message"]) == (400, "Not that.")
 
 
 @pytest.mark.parametrize(

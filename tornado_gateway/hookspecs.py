@@ -123,7 +123,10 @@ class PluginRequest:
 
 @dataclass(frozen=True, slots=True)
 class PluginResponse:
-    """The answer of a plugin's own route. A `body` that is not bytes is sent as JSON."""
+    """The answer of a plugin's own route. A `body` that is not bytes is sent as JSON; with 204 and 304 none is sent.
+
+    A status outside 200 to 599, or a content type that cannot stand in a header, counts as an exception of the handler's.
+    """
 
     body: Any = b""
     status: int = 200

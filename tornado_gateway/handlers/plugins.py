@@ -35,6 +35,10 @@ class PluginHandler(GatewayHandler):
         )
         if not isinstance(response, PluginResponse):
             raise TypeError(f"{request.path}: {type(response).__name__} is not a PluginResponse")
+        if not (isinstance(response.status, int) and 200 <= response.status <= 599):
+            raise ValueError(f"{request.path}: {response.status!r} is not a status that ends a request")
+        if not (response.content_type.isascii() and response.content_type.isprintable()):
+            raise ValueError(f"{request.path}: {response.content_type!r} is not a content type that can be sent")
         answer = response.body if isinstance(response.body, bytes) else encode_json(response.body)
         self.reply.whole(response.content_type, answer, status=response.status)
 

@@ -22,6 +22,8 @@ from tornado_gateway.wire.sse import event
 JSON = "application/json"
 LAST_WORDS_SECONDS = 0.5
 """How long a failing stream waits for its last event to leave."""
+_BARE = frozenset({204, 304})
+"""Answers that end with their head, whatever stands in it: RFC 9110, sections 15.3.5 and 15.4.5."""
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -62,14 +64,15 @@ class Reply:
 
     def start(self, content_type: str, fail: Callable[[GatewayError], bytes]) -> None:
         """Send the head of a streamed answer; `fail` gives the words with which it would break off."""
-        self.started = True
         self._fail = fail
         headers = {"Content-Type": content_type, "Cache-Control": "no-cache", "X-Accel-Buffering": "no", **self._headers()}
         if self._chunked:
             headers["Transfer-Encoding"] = "chunked"
         elif not self._head_only:
             self._keep_alive = False  # the end of the connection is the end of the body
-        self._peer.write(self._head(200, headers))
+        head = self._head(200, headers)
+        self.started = True
+        self._peer.write(head)
 
     def write(self, data: bytes) -> bool:
         """Send a part of a streamed answer; whether the kernel has taken all that was sent."""
@@ -108,11 +111,14 @@ class Reply:
         await self._peer.shut_sending()
 
     def _whole(self, content_type: str, body: bytes, status: int, headers: Mapping[str, str]) -> None:
-        self.started = self.ended = True
-        fixed = {"Content-Type": content_type, "Content-Length": str(len(body))} if status != 204 else {}
+        bare = status in _BARE
+        fixed = {} if bare else {"Content-Type": content_type, "Content-Length": str(len(body))}
         head = self._head(status, {**fixed, **self._headers(), **headers})
+        self.started = self.ended = True
+        if bare or self._head_only:
+            body = b""
         self.bytes_out += len(body)
-        self._peer.write(head if self._head_only else head + body)
+        self._peer.write(head + body)
 
     async def break_off(self, error: GatewayError) -> None:
         """End a streamed answer that has begun: one error event, then a close without the end of the body."""
@@ -137,7 +143,8 @@ class Reply:
         kept = "Connection: close\r\n" if not self._keep_alive else "" if self._modern else "Connection: Keep-Alive\r\n"
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         reason = _REASONS.get(status, "Unknown")
-        return f"HTTP/1.1 {status} {reason}\r\n{lines}{kept}Date: {_date()}\r\n\r\n".encode("latin-1")
+        # Replaced, so that a header that a plugin put beside an error, or past `add_header`, does not cost the answer.
+        return f"HTTP/1.1 {status} {reason}\r\n{lines}{kept}Date: {_date()}\r\n\r\n".encode("latin-1", "replace")
 
     def _finish(self) -> None:
         self._peer.finish(keep_alive=self._keep_alive)
