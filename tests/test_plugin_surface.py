@@ -1,5 +1,6 @@
 """What plugins can do beyond refusing: change text on its way, have addresses of their own, say that they are not ready."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -7,12 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from faults.oracles import until
 from pydantic import BaseModel
 from serving import AUTH, KEY, Served, chat_request, serving
 
 from tornado_gateway import discovery
 from tornado_gateway.hookspecs import (
     Context,
+    Forward,
     GatewayError,
     InvalidRequest,
     NativeCall,
@@ -238,3 +241,54 @@ async def test_hook_ready_decides_on_readiness(monkeypatch: pytest.MonkeyPatch) 
 
         assert before == (503, {"status": "not ready", "reason": "mine: still counting"})
         assert after[0] == 200
+
+
+class GoesOn(Plugin):
+    """Asks Ollama in a task of its own, when it is told to, whether or not the caller is still there."""
+
+    def __init__(self) -> None:
+        self.told = asyncio.Event()
+        self.calls: list[tuple[str, Context]] = []
+        self.task: asyncio.Task[None] | None = None
+
+    @hookimpl
+    async def answer(self, context: Context, forward: Forward) -> AsyncIterator[Sequence[Record]]:
+        self.task = asyncio.ensure_future(self._ask(forward))
+        return self._wait()
+
+    async def _ask(self, forward: Forward) -> None:
+        await self.told.wait()
+        async for _ in forward():
+            pass
+
+    async def _wait(self) -> AsyncIterator[Sequence[Record]]:
+        await asyncio.Event().wait()
+        yield []
+
+    @hookimpl
+    async def dispatch(self, context: Context) -> None:
+        self.calls.append(("dispatch", context))
+
+    @hookimpl
+    async def answered(self, context: Context) -> None:
+        self.calls.append(("answered", context))
+
+    @hookimpl
+    async def finished(self, context: Context) -> None:
+        self.calls.append(("finished", context))
+
+
+async def test_what_a_plugin_asks_for_by_itself_may_come_behind_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = GoesOn()
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, plugin) as served:
+        _, writer = await served.connect()
+        writer.write(chat_request(json.dumps(BODY).encode()))
+        await until(lambda: plugin.task)
+        writer.close()
+        await asyncio.wait_for(served.gateway.services.idle.wait(), 5)
+        plugin.told.set()
+        assert plugin.task
+        await asyncio.wait_for(plugin.task, 5)
+
+    assert [name for name, _ in plugin.calls] == ["finished", "dispatch", "answered"]
+    assert len({context.id for _, context in plugin.calls}) == 1

@@ -374,5 +374,6 @@ class GatewayHooks:
         When: exactly once for every request that reached the application, whatever happened: refused, failed, cut, complete.
         Order: opposite to the configured one. Each plugin is called, whatever the others did.
         Raising: is logged, and changes nothing.
-        Guaranteed: nothing comes after it for this context. A call that takes longer than five seconds is cancelled.
+        Guaranteed: nothing comes after it for this context, but where a plugin runs `forward()` in a task of its own, which goes on without
+        the caller, for others or for a cache: then `dispatch` and `answered` may, for that call. A call that takes longer than five seconds is cancelled.
         """
