@@ -64,6 +64,26 @@ async def test_a_reader_that_reads_gets_all_and_what_waits_is_told(stage: Stage)
     assert await ending is None
 
 
+async def read_steadily(reader: asyncio.StreamReader, count: int) -> None:
+    """About 4 MB/s, or less."""
+    for _ in range(count // 40_000):
+        await reader.readexactly(40_000)
+        await asyncio.sleep(0.01)
+
+
+@both
+async def test_whose_time_is_over_does_not_end_the_wait_of_another(stage: Stage) -> None:
+    async def work(peer: ClientConnection) -> None:
+        peer.write(MUCH)
+        await asyncio.gather(peer.drain(0.1), peer.drain(SOON))
+
+    reader, _, ending = await ended_by(stage, work)
+    await read_steadily(reader, 1_600_000)
+    await reader.readexactly(len(MUCH) - 1_600_000)
+
+    assert await asyncio.wait_for(ending, SOON) is None
+
+
 @both
 async def test_an_end_comes_behind_all_that_was_written(stage: Stage) -> None:
     async def work(peer: ClientConnection) -> None:
@@ -138,6 +158,7 @@ async def test_flush_waits_no_longer_than_it_is_told(stage: Stage) -> None:
         peer.write(MUCH)
         await peer.flush(0.05)
         assert peer.congested
+        assert not peer.awaited
 
     _, _, ending = await ended_by(stage, work)
 

@@ -61,7 +61,7 @@ MUTANTS = (
     mutant(
         "a reader that takes nothing is never cut off",
         "faults/test_slow_readers.py",
-        (f"{CORE}/downstream/sending.py", "asyncio.timeout(stall_seconds)", "asyncio.timeout(None)"),
+        (f"{CORE}/downstream/sending.py", "self._movement(stall_seconds)", "self._movement(None)"),
     ),
     mutant(
         "the future is cancelled, the connection to Ollama stays",

@@ -40,6 +40,7 @@ class Sending(asyncio.Protocol):
         """What is kept back from TLS until then."""
         self._moved: asyncio.Future[None] | None = None
         """Done when what was written has been taken, or the connection has ended."""
+        self._waiters = 0
         self._close_callback: Callable[[], None] | None = None
 
     @property
@@ -57,7 +58,7 @@ class Sending(asyncio.Protocol):
     @property
     def awaited(self) -> bool:
         """Whether somebody waits until the client has taken what was written."""
-        return self._moved is not None and not self._moved.done()
+        return self._waiters > 0
 
     @property
     def lingering(self) -> bool:
@@ -88,18 +89,14 @@ class Sending(asyncio.Protocol):
     async def drain(self, stall_seconds: float) -> None:
         while self.congested:
             waiting = self._waiting_bytes()
-            try:
-                async with asyncio.timeout(stall_seconds):
-                    await self._movement()
-            except TimeoutError:
-                if self._waiting_bytes() >= waiting:
-                    raise ReaderStalled from None
+            if not await self._movement(stall_seconds) and self._waiting_bytes() >= waiting:
+                raise ReaderStalled
         if self._cut:
             raise StreamClosedError
 
     async def flush(self, seconds: float) -> None:
         if self.congested:
-            await asyncio.wait([self._movement()], timeout=seconds)
+            await self._movement(seconds)
 
     async def shut_sending(self) -> None:
         self._shut_sending()
@@ -108,7 +105,7 @@ class Sending(asyncio.Protocol):
         if not self._closed:
             self._drop_what_comes(generous=generous)
         while not self._closed:
-            await self._movement()
+            await self._movement(None)
 
     def close(self) -> None:
         if not self.lingering:
@@ -197,10 +194,17 @@ class Sending(asyncio.Protocol):
         """How much was written that the kernel has not taken."""
         return len(self._kept) + (0 if self._transport is None else self._transport.get_write_buffer_size())
 
-    def _movement(self) -> asyncio.Future[None]:
+    async def _movement(self, seconds: float | None) -> bool:
+        """Whether, within this time, what was written has been taken, or the connection has ended."""
         if self._moved is None or self._moved.done():
             self._moved = self._loop.create_future()
-        return self._moved
+        self._waiters += 1
+        try:
+            # Not awaited itself: whose time is over, or who is cancelled, would cancel it for all who wait.
+            moved, _ = await asyncio.wait([self._moved], timeout=seconds)
+        finally:
+            self._waiters -= 1
+        return bool(moved)
 
     def _tell_moved(self) -> None:
         if self._moved is not None and not self._moved.done():
