@@ -67,6 +67,8 @@ class Stage:
     handlers: list[Handler] = field(default_factory=list)
     connection: ClientConnection | None = None
     max_header_bytes: int = 4096
+    send_buffer: int | None = 16 * 1024
+    """How much the kernel keeps for the client; None: as much as it likes."""
     tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
     """What the server shows, and what the client trusts."""
 
@@ -82,7 +84,8 @@ class Stage:
             client.setblocking(False)
             await asyncio.get_running_loop().sock_connect(client, listening.getsockname())
             accepted, address = listening.accept()
-        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
+        if self.send_buffer is not None:
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
         accepted.setblocking(False)
         self.connection = connection = ClientConnection(house, address[0])
         server, trusted = self.tls or (None, None)

@@ -1,6 +1,7 @@
 """Answers on their way to clients that read slowly, not at all, or leave."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -8,6 +9,7 @@ from downstream.conftest import Handler, Stage
 from tornado.iostream import StreamClosedError
 
 from tornado_gateway.downstream import ClientConnection
+from tornado_gateway.downstream.sending import Sending
 from tornado_gateway.handlers.peer import ReaderStalled
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -49,6 +51,19 @@ async def test_a_reader_that_takes_nothing_has_stalled(stage: Stage) -> None:
     assert isinstance(await asyncio.wait_for(ending, SOON), ReaderStalled)
 
 
+async def test_a_reader_behind_anything_but_tcp_is_judged_by_what_waits() -> None:
+    ours, theirs = socket.socketpair()
+    sending = Sending()
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: sending, ours)
+    sending.write(MUCH)
+
+    with theirs, pytest.raises(ReaderStalled):
+        await sending.drain(0.1)
+
+    sending.abort()
+    await sending.linger(generous=False)
+
+
 @both
 async def test_a_reader_that_reads_gets_all_and_what_waits_is_told(stage: Stage) -> None:
     async def work(peer: ClientConnection) -> None:
@@ -80,6 +95,46 @@ async def test_whose_time_is_over_does_not_end_the_wait_of_another(stage: Stage)
     reader, _, ending = await ended_by(stage, work)
     await read_steadily(reader, 1_600_000)
     await reader.readexactly(len(MUCH) - 1_600_000)
+
+    assert await asyncio.wait_for(ending, SOON) is None
+
+
+@both
+async def test_what_others_write_meanwhile_does_not_make_a_reader_stall(stage: Stage) -> None:
+    more = asyncio.Event()
+
+    async def work(peer: ClientConnection) -> None:
+        async def another() -> None:
+            await more.wait()
+            peer.write(MUCH)
+
+        peer.write(MUCH)
+        await asyncio.gather(peer.drain(0.3), another())
+
+    reader, _, ending = await ended_by(stage, work)
+    await read_steadily(reader, 200_000)
+    more.set()
+    await read_steadily(reader, 1_600_000)
+    await reader.readexactly(2 * len(MUCH) - 1_800_000)
+
+    assert await asyncio.wait_for(ending, SOON) is None
+
+
+@both
+async def test_a_reader_that_is_slow_for_the_buffer_of_the_kernel_has_not_stalled(stage: Stage) -> None:
+    """The kernel keeps megabytes, and takes more only when a good part of them is gone."""
+    stage.send_buffer = None
+
+    async def work(peer: ClientConnection) -> None:
+        peer.write(MUCH * 3)
+        await peer.drain(0.2)
+
+    reader, _, ending = await ended_by(stage, work)
+    await stage.until(lambda: stage.connection and stage.connection.congested)
+    for _ in range(20):
+        await reader.readexactly(30_000)
+        await asyncio.sleep(0.025)
+    await reader.readexactly(3 * len(MUCH) - 600_000)
 
     assert await asyncio.wait_for(ending, SOON) is None
 

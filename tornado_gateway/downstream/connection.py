@@ -82,8 +82,8 @@ class ClientConnection(Sending):
         self._since = time.monotonic()
         """When the wait for a head, the head, or the reading of a body began, or the client last took some of an answer that is finished;
         meaningless while a request is answered."""
-        self._untaken = 0
-        """How much of a finished answer waited when that was last looked at."""
+        self._progress_seen = 0
+        """How far the client was in taking a finished answer when that was last looked at."""
         self._head_begun = False
         self._served = False
 
@@ -111,9 +111,9 @@ class ClientConnection(Sending):
 
     def _untaken_since(self, now: float) -> float:
         """For how long the client has taken nothing of a finished answer that nobody waits for: an error, say, among many unread ones."""
-        untaken = self._waiting_bytes()
-        if untaken != self._untaken or self.awaited:
-            self._untaken, self._since = untaken, now
+        progress = self._progress()
+        if progress != self._progress_seen or self.awaited:
+            self._progress_seen, self._since = progress, now
         return now - self._since
 
     def connection_lost(self, exc: Exception | None) -> None:

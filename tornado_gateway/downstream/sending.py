@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+import sys
 from collections.abc import Callable
 from typing import cast
 
@@ -13,6 +16,9 @@ from tornado_gateway.presence import Presence
 
 _AT_ONCE_BYTES = 16 * 1024
 """What TLS is given at once: it would take all, and call nothing congested that it was given before the kernel took no more."""
+
+_BYTES_ACKED = struct.Struct("=120xQ")
+"""`tcpi_bytes_acked` of Linux's `struct tcp_info` (include/uapi/linux/tcp.h)."""
 
 
 class Sending(asyncio.Protocol):
@@ -88,8 +94,8 @@ class Sending(asyncio.Protocol):
 
     async def drain(self, stall_seconds: float) -> None:
         while self.congested:
-            waiting = self._waiting_bytes()
-            if not await self._movement(stall_seconds) and self._waiting_bytes() >= waiting:
+            progress = self._progress()
+            if not await self._movement(stall_seconds) and self._progress() == progress:
                 raise ReaderStalled
         if self._cut:
             raise StreamClosedError
@@ -194,6 +200,14 @@ class Sending(asyncio.Protocol):
         """How much was written that the kernel has not taken."""
         return len(self._kept) + (0 if self._transport is None else self._transport.get_write_buffer_size())
 
+    def _progress(self) -> int:
+        """A number that stays the same for as long as the client takes nothing.
+
+        What waits here says too little: others write meanwhile, and the kernel takes more only when a third of its buffer is free, which
+        can be more than a megabyte. Where there is nothing else to ask, what others write counts, too; they write once and wait as well.
+        """
+        return _acknowledged(self._transport) or self._waiting_bytes()
+
     async def _movement(self, seconds: float | None) -> bool:
         """Whether, within this time, what was written has been taken, or the connection has ended."""
         if self._moved is None or self._moved.done():
@@ -209,3 +223,15 @@ class Sending(asyncio.Protocol):
     def _tell_moved(self) -> None:
         if self._moved is not None and not self._moved.done():
             self._moved.set_result(None)
+
+
+def _acknowledged(transport: asyncio.Transport | None) -> int:
+    """How many bytes the client's kernel has taken since the connection began; 0 where ours does not say."""
+    if sys.platform != "linux" or transport is None:
+        return 0
+    try:
+        info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
+        acknowledged: int = _BYTES_ACKED.unpack(info)[0]
+    except (OSError, struct.error):  # no TCP, or a kernel older than the field
+        return 0
+    return acknowledged
