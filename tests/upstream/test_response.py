@@ -104,6 +104,14 @@ def test_bytes_that_carry_nothing_are_not_read_for_ever(start: bytes) -> None:
     assert reader.fault is not None
 
 
+def test_framing_that_comes_in_reads_of_its_own_adds_up_to_no_fault() -> None:
+    framing, many = (b"1\r\n", b"a", b"\r\n"), 2 * MAX_HEAD_BYTES // len(b"1\r\n\r\n")
+
+    reader, body = read(CHUNKED, *framing * many, b"0\r\n\r\n")
+
+    assert (reader.ended, reader.fault, len(body)) == (True, None, many)
+
+
 def test_a_trailer_is_no_header() -> None:
     reader, _ = read(chunked(b"body", end=b"0\r\nContent-Type: late\r\n\r\n"))
 

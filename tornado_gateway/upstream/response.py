@@ -58,6 +58,7 @@ class ResponseReader:
         self._interim = 0
         self._head_bytes = 0
         self._idle_bytes = 0
+        """How much came since the last piece of the body."""
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -71,7 +72,10 @@ class ResponseReader:
             return
         if self.ended:
             self.clean = self._keep_alive and self._ends_with(data)
-        elif not self.pieces:
+        elif self.pieces:
+            if self._idle_bytes:
+                self._idle_bytes = 0
+        else:
             # Heads, trailers and chunk extensions: bytes that carry nothing are not read for ever.
             self._idle_bytes += len(data)
             if self._idle_bytes > MAX_HEAD_BYTES:
