@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from misbehaving import BrokenPart, Misbehaviour, Witness, broken, sane
@@ -290,6 +290,64 @@ async def test_c23_records_that_break_behind_a_part_end_the_stream_with_an_error
     assert "[DONE]" not in body
     assert "\r\n0\r\n" not in body
     assert not ollama.ledger.inference
+
+
+async def cancelled() -> None:
+    """What a task of a plugin's own ends with when its pool was closed, say."""
+    task = asyncio.ensure_future(asyncio.Event().wait())
+    asyncio.get_running_loop().call_soon(task.cancel)
+    await task
+
+
+async def exits() -> None:
+    await asyncio.sleep(0)
+    raise SystemExit(3)
+
+
+class EndsMore:
+    """Its records fail with what would end more than them; with `late` when they are closed."""
+
+    def __init__(self, fail: Callable[[], Awaitable[None]], *, late: bool) -> None:
+        self._fail, self._late, self._over = fail, late, False
+
+    @hookimpl
+    async def answer(self, context: object, call: object) -> EndsMore:
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Sequence[Record]:
+        if not self._late:
+            await self._fail()
+        self._over, over = True, self._over
+        if over:
+            raise StopAsyncIteration
+        return [Record(model="m", message=Message(content="sane"), done=True)]
+
+    async def aclose(self) -> None:
+        if self._late:
+            await self._fail()
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fail", [cancelled, exits])
+async def test_c53_records_that_break_end_neither_the_request_nor_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fail: Callable[[], Awaitable[None]],
+    stream: bool,
+    late: bool,
+) -> None:
+    async with serving_with(monkeypatch, EndsMore(fail, late=late), Witness()) as (served, ollama):
+        ollama.next(Behaviour(text="sane"))
+        status, body = await ask(served, stream=stream)
+
+    assert status == 200
+    assert "sane" in str(body)
+    assert len(ollama.ledger.inference) == (0 if late else 1)
+    assert logged(caplog) == [("hook_failed", "mine")]
 
 
 async def test_c53_ollama_is_not_asked_twice_by_a_plugin_that_fails_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,16 +59,26 @@ async def within(seconds: float | None, coroutine: Coroutine[Any, Any, T], meter
 
 
 def _check(error: BaseException) -> None:
-    """Raises a failure in place of what would end more than the hook: the process, or a request that nobody cancelled.
+    failed = failure(error)
+    if failed is not error:
+        raise failed from error
+
+
+def failure(error: BaseException) -> BaseException:
+    """The failure that stands for what would end more than the hook: the process, or a request that nobody cancelled. Else `error` itself.
 
     A plugin that awaits a task of its own which was cancelled gets `CancelledError`, which here would look like a caller who has left.
     """
+    stands: BaseException = error
     if isinstance(error, SystemExit):
-        raise RuntimeError("it tried to end the process") from error
-    if isinstance(error, asyncio.CancelledError):
+        stands = RuntimeError("it tried to end the process")
+    elif isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         if task is not None and not task.cancelling():
-            raise RuntimeError("what it waited for was cancelled") from error
+            stands = RuntimeError("what it waited for was cancelled")
+    if stands is not error:
+        stands.__cause__ = error
+    return stands
 
 
 class _Begun(Awaitable[T]):

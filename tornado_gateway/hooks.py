@@ -16,7 +16,7 @@ from typing import Any, Self
 import pluggy
 
 from tornado_gateway.binding import Bound, bind
-from tornado_gateway.budget import within
+from tornado_gateway.budget import failure, within
 from tornado_gateway.context import Context, Outcome, Principal
 from tornado_gateway.errors import AuthUnavailable, GatewayError, InternalError
 from tornado_gateway.hookspecs import (
@@ -328,10 +328,11 @@ class _Guarded:
                 _check_records(batch)
         except (StopAsyncIteration, GatewayError):
             raise
-        except Exception as error:
-            if bound is None:
+        except BaseException as error:
+            failed = failure(error)
+            if bound is None or not isinstance(failed, Exception):
                 raise
-            return await self._from_ollama(bound, error)
+            return await self._from_ollama(bound, failed)
         self._began = True
         return batch
 
@@ -342,10 +343,11 @@ class _Guarded:
             return
         try:
             await close()
-        except Exception as error:
-            if self._bound is None:
+        except BaseException as error:
+            failed = failure(error)
+            if self._bound is None or not isinstance(failed, Exception):
                 raise
-            self._bound.failed(error)
+            self._bound.failed(failed)
 
     async def _from_ollama(self, bound: Bound, error: Exception) -> Sequence[Record]:
         bound.failed(error)
