@@ -363,6 +363,35 @@ async def test_c53_ollama_is_not_asked_twice_by_a_plugin_that_fails_on_the_way(m
     assert len(ollama.ledger.inference) == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fails", ["at once", "with None", "in its records"])
+async def test_c53_a_road_that_nobody_set_out_on_is_there_for_the_next(
+    monkeypatch: pytest.MonkeyPatch, fails: str, stream: bool
+) -> None:
+    asked = []
+
+    async def broken_records() -> AsyncIterator[Sequence[Record]]:
+        raise ZeroDivisionError
+        yield []
+
+    async def asks(self: object, context: object, call: object, forward: Any) -> Any:
+        asked.append(forward())
+        if fails == "at once":
+            raise ZeroDivisionError
+        return None if fails == "with None" else broken_records()
+
+    plugin, witness = type("Asks", (), {"answer": hookimpl(asks)})(), Witness()
+    async with serving_with(monkeypatch, plugin, witness) as (served, ollama):
+        ollama.next(Behaviour(text="sane"))
+        status, body = await ask(served, stream=stream)
+
+    assert status == 200
+    assert "sane" in str(body)
+    assert witness.released == len(ollama.ledger.inference) == 1
+    with pytest.raises(RuntimeError, match="called again"):
+        await anext(asked[0])
+
+
 async def test_each_plugin_is_blamed_for_its_own(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Two that misbehave in one hook: both are named, the request goes on."""
     first, second = broken("finished", Misbehaviour("raises")), broken("finished", Misbehaviour("waits for ever"))

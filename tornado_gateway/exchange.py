@@ -161,8 +161,9 @@ class Exchange:
         if not whole:
             raise UpstreamClosed("The answer ended before it was whole.")
 
-    async def forward(self, way: _Forward) -> AsyncGenerator[Sequence[Record], None]:
+    async def forward(self, way: _Forward, number: int) -> AsyncGenerator[Sequence[Record], None]:
         """The rest of the road: wait for a place, ask Ollama, show the whole answer to the plugins."""
+        way.begin(number)
         context, call, tally = way.context, way.call, way.tally
         places: list[Release] = []
         try:
@@ -198,9 +199,12 @@ class Exchange:
 
 
 class _Forward:
-    """`forward()` as a plugin is handed it: the road can be taken once."""
+    """`forward()` as a plugin is handed it: the road can be taken once.
 
-    __slots__ = ("_exchange", "call", "context", "outlet", "road", "tally")
+    Who asked for it and never set out, a plugin that failed before, has not taken it: the next who asks gets it in his place.
+    """
+
+    __slots__ = ("_began", "_exchange", "_given", "call", "context", "outlet", "road", "tally")
 
     def __init__(self, exchange: Exchange, context: Context, call: NativeCall, tally: Tally) -> None:
         self._exchange = exchange
@@ -209,12 +213,21 @@ class _Forward:
         self.tally = tally
         self.road: AsyncGenerator[Sequence[Record], None] | None = None
         self.outlet: ShortWay | None = None
+        self._given = 0
+        self._began = False
 
     def __call__(self) -> AsyncGenerator[Sequence[Record], None]:
-        if self.road is not None:
+        if self._began:
             raise RuntimeError("forward() may be called once: a call is sent to Ollama once and never again")
-        self.road = self._exchange.forward(self)
+        self._given += 1
+        self.road = self._exchange.forward(self, self._given)
         return self.road
+
+    def begin(self, number: int) -> None:
+        """Set out on the road that was given as number `number`."""
+        if number != self._given:
+            raise RuntimeError("forward() was called again, and what it gave before counts no more")
+        self._began = True
 
 
 _NO_POLICY = Policy()
