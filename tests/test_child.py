@@ -2,6 +2,8 @@ import asyncio
 import signal
 import sys
 
+import psutil
+import pytest
 from processes import until
 
 from tornado_gateway.child import Child
@@ -36,6 +38,15 @@ async def test_a_child_is_ready_when_it_says_so_and_ended_when_it_is_killed() ->
     assert started.code == -signal.SIGKILL
     assert said == ["hello"]
     started.signal(signal.SIGTERM)  # to nobody: no error
+
+
+async def test_a_child_that_cannot_be_started_leaves_nothing_open() -> None:
+    before = psutil.Process().num_fds()
+
+    with pytest.raises(OSError, match="No such file"):
+        Child(0, 2, [], ["/nowhere/python"], "server: {}", 5, Keepers({}), print)
+
+    assert psutil.Process().num_fds() == before
 
 
 async def test_a_child_that_ends_by_itself_has_its_exit_code() -> None:

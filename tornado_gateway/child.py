@@ -30,7 +30,10 @@ _log = get_logger(__name__)
 
 
 class Child:
-    """A worker from its start to its end. `number` is its place, `life` is never used again."""
+    """A worker from its start to its end. `number` is its place, `life` is never used again.
+
+    Raises `OSError` when there is no room for another process or its descriptors.
+    """
 
     def __init__(
         self,
@@ -57,8 +60,12 @@ class Child:
         self._channel = Channel(self._receive, self._lost.set)
         self._desk = keepers.desk(life, self._channel.send)
         ours, theirs = socket.socketpair()
-        with theirs, _as_file(text) as configuration:
-            self._process = _spawn(command, number, of, sockets, theirs, configuration, speaks=life == 0)
+        try:
+            with theirs, _as_file(text) as configuration:
+                self._process = _spawn(command, number, of, sockets, theirs, configuration, speaks=life == 0)
+        except OSError:
+            ours.close()
+            raise
         self.ended = asyncio.get_running_loop().create_task(self._live(ours))
         """Done when nothing of it is left."""
 

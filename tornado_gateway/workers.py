@@ -39,7 +39,7 @@ HUNG_AFTER_BEATS = 7
 """Beats that a worker may miss: a plugin that blocks for five seconds is slow, not dead."""
 _AFTER_DRAIN_SECONDS = 0.9
 _AGAIN_SECONDS = 0.5
-"""Between two starts of a worker that does not live longer than this."""
+"""Between two starts of a worker that does not live longer than this, or that cannot be started."""
 
 _log = get_logger(__name__)
 
@@ -124,12 +124,21 @@ class _Parent:
     async def _keep(self, number: int, child: Child | None) -> None:
         """See to it that somebody serves at this place."""
         while True:
-            child = child or self._start(number)
+            child = child or await self._start_at_last(number)
             await child.out_of_service.wait()
             _log.warning("worker_left", worker=number, pid=child.pid)
             if time.monotonic() - child.began < _AGAIN_SECONDS:
                 await asyncio.sleep(_AGAIN_SECONDS)
             child = None
+
+    async def _start_at_last(self, number: int) -> Child:
+        """Start a worker, however often it takes: a machine may be short of descriptors, processes or memory for a while."""
+        while True:
+            try:
+                return self._start(number)
+            except OSError as error:
+                _log.error("worker_not_started", worker=number, reason=error.strerror or str(error))
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _watch(self) -> None:
         """End workers that hang. Ticks are counted, not seconds: when this process was stopped itself, nobody is to blame."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import time
 from collections import Counter
@@ -59,6 +60,21 @@ async def test_c51_a_worker_that_hangs_is_replaced_within_ten_seconds(ollama: Fa
 
         assert time.monotonic() - when < 10 + running.slack
         assert await until(lambda: running.events("worker_hung"))
+
+
+async def test_a_worker_that_cannot_be_started_for_a_while_is_started_then(ollama: FakeOllama, tmp_path: Path) -> None:
+    async with program(tmp_path, ollama.url, workers=2) as running:
+        killed, _ = running.workers()
+        limits = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (6, limits[1]))
+
+        os.kill(killed, signal.SIGKILL)
+        (said, *_) = await until(lambda: running.events("worker_not_started"))
+        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, limits)
+        await until(partial(replaced, running, killed))
+
+        assert (said["level"], said["worker"], said["reason"]) == ("ERROR", 0, "Too many open files")
+        assert {reply.status for reply in [await running.ask("/healthz") for _ in range(12)]} == {200}
 
 
 async def test_c51_no_worker_outlives_its_parent(ollama: FakeOllama, tmp_path: Path) -> None:
