@@ -160,6 +160,15 @@ def test_plain_keys_that_others_can_read_are_a_warning(folder: Path, mode: int, 
     ) is warned
 
 
+def test_a_file_that_is_gone_by_now_is_nothing_to_warn_of(folder: Path) -> None:
+    file = folder / "config.yaml"
+    file.write_text("plugins: [{auth: {keys: [{name: a, key: canary}]}}]")
+    loaded = load(environ={})
+    file.unlink()
+
+    assert loaded.exposed() is None
+
+
 def test_keys_from_the_environment_are_nothing_to_warn_of(folder: Path) -> None:
     (folder / "config.yaml").write_text("plugins: [{auth: {keys: [{name: a, key: '${K}'}]}}]")
 

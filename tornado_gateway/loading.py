@@ -50,7 +50,11 @@ class Loaded:
         """A warning when keys stand plainly in a file that others can read, with the command that helps."""
         if self.file is None or not any(secret in self.text for secret in self._secrets()):
             return None
-        if not self.file.stat().st_mode & (stat.S_IROTH | stat.S_IRGRP):
+        try:
+            mode = self.file.stat().st_mode
+        except OSError:  # gone since it was read, so nobody reads it now
+            return None
+        if not mode & (stat.S_IROTH | stat.S_IRGRP):
             return None
         return f"{self.file} holds plain keys and other people on this machine can read it: chmod 600 {self.file}"
 

@@ -149,10 +149,15 @@ async def test_c50_a_reload_reaches_every_worker(ollama: FakeOllama, tmp_path: P
         assert {line["worker"] for line in running.events("reloaded")} == {0, 1}
 
 
-async def test_a_worker_is_replaced_also_while_the_file_is_broken(ollama: FakeOllama, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["server: {prot: 0}\n", None])
+async def test_a_worker_is_replaced_also_while_the_file_is_broken_or_gone(
+    ollama: FakeOllama, tmp_path: Path, text: str | None
+) -> None:
     """It is handed what was found valid: a slip of the pen must not wait for the next crash to take the service down."""
     async with program(tmp_path, ollama.url, workers=2) as running:
-        running.config.write_text("server: {prot: 0}\n")
+        running.config.unlink()
+        if text is not None:
+            running.config.write_text(text)
 
         for worker in running.workers():
             os.kill(worker, signal.SIGKILL)

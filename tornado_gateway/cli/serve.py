@@ -45,8 +45,7 @@ def command(file: Path | None, host: str | None, port: int | None, upstream: str
     flags = {"server.host": host, "server.port": port, "upstream.url": upstream}
     overrides: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     loaded = load(file, overrides=overrides, text=worker.configuration if worker else None)
-    warning = loaded.exposed()
-    if warning and worker is None:
+    if worker is None and (warning := loaded.exposed()):
         warn(warning)
     # The file that was found, not another look for one: were it gone, the defaults with their other keys would count.
     found = loaded.file or file
