@@ -81,6 +81,8 @@ class _Parent:
         self._children: set[Child] = set()
         self._keepers = Keepers({})
         self._places: list[list[socket.socket]] = []
+        self._served = [asyncio.Event() for _ in range(workers)]
+        """For each place: whether a worker has been ready there."""
 
     async def run(self, signals: Signals) -> int:
         hooks = Hooks(build_plugins(self._settings))
@@ -125,6 +127,9 @@ class _Parent:
         """See to it that somebody serves at this place."""
         while True:
             child = child or await self._start_at_last(number)
+            await _first_of(child.ready.wait(), child.out_of_service.wait())
+            if child.ready.is_set():
+                self._served[number].set()
             await child.out_of_service.wait()
             _log.warning("worker_left", worker=number, pid=child.pid)
             if time.monotonic() - child.began < _AGAIN_SECONDS:
@@ -151,7 +156,8 @@ class _Parent:
                     child.kill()
 
     async def _say_ready(self) -> None:
-        await asyncio.gather(*[child.ready.wait() for child in self._children])
+        for served in self._served:
+            await served.wait()
         tls = self._settings.server.tls is not None
         _log.info("started", addresses=[address_of(bound, tls) for bound in self._places[0]], workers=self._count)
         systemd.notify("READY=1")

@@ -77,6 +77,18 @@ async def test_a_worker_that_cannot_be_started_for_a_while_is_started_then(ollam
         assert {reply.status for reply in [await running.ask("/healthz") for _ in range(12)]} == {200}
 
 
+async def test_a_server_has_started_also_when_a_worker_died_before_it_was_ready(ollama: FakeOllama, tmp_path: Path) -> None:
+    write_config(tmp_path / "config.yaml", ollama.url)
+    async with starting(tmp_path, "--workers", "2") as running:
+        _, killed = await until(lambda: len(now := running.workers()) == 2 and now)
+
+        os.kill(killed, signal.SIGKILL)
+
+        (said,) = await until(lambda: running.events("started"))
+        assert said["workers"] == 2
+        assert [line["pid"] for line in running.events("worker_left")] == [killed]
+
+
 async def test_c51_no_worker_outlives_its_parent(ollama: FakeOllama, tmp_path: Path) -> None:
     async with program(tmp_path, ollama.url, workers=2) as running:
         workers = running.workers()
