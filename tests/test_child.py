@@ -40,6 +40,26 @@ async def test_a_child_is_ready_when_it_says_so_and_ended_when_it_is_killed() ->
     started.signal(signal.SIGTERM)  # to nobody: no error
 
 
+HEARS_LATE = """
+import json, os, signal, socket, struct
+line = socket.socket(fileno=json.loads(os.environ["TORNADO_GATEWAY_WORKER"])["line"])
+signal.signal(signal.SIGHUP, lambda *_: line.sendall(struct.pack("!I", 7) + b"\\x91\\xa5ready"))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+signal.pause()
+"""
+
+
+async def test_a_hang_up_waits_until_the_child_can_hear_it() -> None:
+    started = child(HEARS_LATE, [])
+
+    started.signal(signal.SIGHUP)
+
+    await until(lambda: started.ready.is_set() or started.out_of_service.is_set())
+    assert started.ready.is_set()
+    started.kill()
+    await asyncio.wait_for(started.ended, 30)
+
+
 async def test_a_child_that_cannot_be_started_leaves_nothing_open() -> None:
     before = psutil.Process().num_fds()
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tornado_gateway.signals import Signals, unless
+from tornado_gateway.signals import Signals, be_quiet_until_served, unless
 
 
 async def test_the_first_signal_stops_the_second_does_not_wait_and_hang_up_is_another() -> None:
@@ -23,6 +23,20 @@ async def test_the_first_signal_stops_the_second_does_not_wait_and_hang_up_is_an
             signals.stay()
     finally:
         signals.stay()
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), before, strict=True):
+            signal.signal(number, handler)
+
+
+async def test_a_hang_up_that_comes_before_the_loop_is_heard_by_it() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+    signals = Signals()
+    try:
+        be_quiet_until_served()
+        signal.raise_signal(signal.SIGHUP)
+        with signals:
+            await asyncio.wait_for(signals.hang_up.wait(), 5)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         for number, handler in zip((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), before, strict=True):
             signal.signal(number, handler)
 

@@ -19,6 +19,7 @@ from typing import IO, Any
 from tornado_gateway.channel import Channel
 from tornado_gateway.keepers import Keepers
 from tornado_gateway.log import get_logger
+from tornado_gateway.signals import hang_up_waits
 from tornado_gateway.worker import VARIABLE
 
 _LAST_SECONDS = 3.0
@@ -61,7 +62,8 @@ class Child:
         self._desk = keepers.desk(life, self._channel.send)
         ours, theirs = socket.socketpair()
         try:
-            with theirs, _as_file(text) as configuration:
+            # What it is handed is what it knows: a SIGHUP that comes before it can listen must not be lost.
+            with theirs, _as_file(text) as configuration, hang_up_waits():
                 self._process = _spawn(command, number, of, sockets, theirs, configuration, speaks=life == 0)
         except OSError:
             ours.close()

@@ -7,13 +7,14 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import Self, TypeVar
 
 AT_ONCE_SECONDS = 0.8
 """How long the way out may take after a second signal."""
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
+_HANG_UP = frozenset({signal.SIGHUP})
 
 T = TypeVar("T")
 
@@ -21,11 +22,21 @@ T = TypeVar("T")
 def be_quiet_until_served() -> None:
     """Until the loop runs, a signal to stop ends the process at once, with nothing to put away and no traceback to show.
 
-    There is nothing to re-read yet either; by default SIGHUP would end the process.
+    SIGHUP waits for the loop: the configuration may have been read already, and changed since. By default it would end the process.
     """
     for number in _STOPS:
         signal.signal(number, lambda *_: os._exit(0))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HANG_UP)
+
+
+@contextlib.contextmanager
+def hang_up_waits() -> Iterator[None]:
+    """A process that is started in this block is as quiet about SIGHUP from its first moment: the signal waits until it serves."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANG_UP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Signals:
@@ -42,6 +53,7 @@ class Signals:
         for number in _STOPS:
             loop.add_signal_handler(number, self._told_to_stop)
         loop.add_signal_handler(signal.SIGHUP, self.hang_up.set)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANG_UP)
         return self
 
     def __exit__(self, *_: object) -> None:

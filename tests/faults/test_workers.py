@@ -161,6 +161,21 @@ async def test_c50_a_reload_reaches_every_worker(ollama: FakeOllama, tmp_path: P
         assert {line["worker"] for line in running.events("reloaded")} == {0, 1}
 
 
+async def test_c50_a_reload_reaches_a_worker_that_is_about_to_start(ollama: FakeOllama, tmp_path: Path) -> None:
+    """It was handed the configuration from before: a key that is revoked meanwhile must not work there."""
+    async with program(tmp_path, ollama.url, workers=2) as running:
+        killed, other = running.workers()
+        os.kill(killed, signal.SIGKILL)
+        started = await until(lambda: [worker for worker in running.workers() if worker not in (killed, other)])
+
+        write_config(running.config, ollama.url, plugins=[LOG, {"auth": {"keys": [{"name": "tester", "key": "another"}]}}])
+        running.signal(signal.SIGHUP)
+        await until(lambda: len(running.events("reloaded")) == 2)
+
+        assert running.workers() == [other, *started]
+        assert {reply.status for reply in [await running.ask("/v1/models") for _ in range(10)]} == {401}
+
+
 @pytest.mark.parametrize("text", ["server: {prot: 0}\n", None])
 async def test_a_worker_is_replaced_also_while_the_file_is_broken_or_gone(
     ollama: FakeOllama, tmp_path: Path, text: str | None
