@@ -72,10 +72,14 @@ def serve(
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. Blocks, and owns the process's signals meanwhile.
 
-    `reload` gives the settings anew on SIGHUP, and raises `ConfigError` when they are invalid. Raises `StartupRefused` or `OSError`
+    `reload` gives the settings anew on SIGHUP, and raises `ConfigError` when they are invalid. Raises `StartupRefused` or `CannotListen`
     when the server cannot start. `worker` is who we are among several.
     """
     return run_to_end(_Server(settings, reload, on_ready, announce, worker).run)
+
+
+class CannotListen(OSError):
+    """The address is not there, not ours, or another program's."""
 
 
 class _Server:
@@ -118,7 +122,7 @@ class _Server:
     def _sockets(self) -> list[socket.socket]:
         if self._worker is not None:
             return self._worker.sockets
-        return bind_sockets(self._settings.server.port, self._settings.server.host, backlog=BACKLOG)
+        return listen_at(self._settings.server.host, self._settings.server.port)
 
     def _gateway(self) -> Gateway:
         if self._worker is None:
@@ -160,7 +164,9 @@ class _Server:
             systemd.notify("READY=1")
         if self._on_ready is not None:
             upstream = await _look_at(gateway)
-            self._on_ready(Ready(addresses, list(gateway.plugins), [upstream]))
+            # Whoever started it may read no more: a pipe is closed, a disk is full. That is no reason not to serve.
+            with contextlib.suppress(OSError):
+                self._on_ready(Ready(addresses, list(gateway.plugins), [upstream]))
 
     async def _drain(self, gateway: Gateway, listener: Listener, signals: Signals) -> None:
         """Nobody new; those at work may go on for a while; then they are told."""
@@ -178,6 +184,14 @@ class _Server:
         await unless(signals.at_once, asyncio.gather(gateway.drain(grace), farewell))
         await gateway.drain(0)
         await listener.close_all_connections()
+
+
+def listen_at(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
+    """Sockets that listen; `shared` lets others of ours listen at the same address. Raises `CannotListen`."""
+    try:
+        return bind_sockets(port, host, backlog=BACKLOG, reuse_port=shared)
+    except OSError as error:
+        raise CannotListen(*error.args) from error
 
 
 def listener_for(gateway: Gateway, settings: Settings, tls: ssl.SSLContext | None, *, share: int = 1) -> Listener:

@@ -16,8 +16,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from tornado.netutil import bind_sockets
-
 from tornado_gateway import systemd
 from tornado_gateway.app import check_open_door, server_facts
 from tornado_gateway.child import Child
@@ -30,7 +28,7 @@ from tornado_gateway.keepers import Keepers
 from tornado_gateway.loading import Loaded
 from tornado_gateway.log import get_logger
 from tornado_gateway.mainloop import run_to_end
-from tornado_gateway.server import BACKLOG, address_of
+from tornado_gateway.server import address_of, listen_at
 from tornado_gateway.signals import AT_ONCE_SECONDS, Signals, unless
 from tornado_gateway.tls import tls_context
 from tornado_gateway.worker import BEAT_SECONDS
@@ -221,15 +219,15 @@ class _Parent:
 
 
 def listen(settings: Settings, places: int) -> list[list[socket.socket]]:
-    """Listening sockets for each place, all at one address. Raises `OSError` when another program listens there, also one of ours."""
+    """Listening sockets for each place, all at one address. Raises `CannotListen` when another program listens there, also one of ours."""
     server = settings.server
-    alone = bind_sockets(server.port, server.host, backlog=BACKLOG)
+    alone = listen_at(server.host, server.port)
     if sys.platform != "linux":
         return [alone] * places  # elsewhere the last one that binds would get all connections: one queue for all
     port = alone[0].getsockname()[1]
     for bound in alone:
         bound.close()
-    return [bind_sockets(port, server.host, backlog=BACKLOG, reuse_port=True) for _ in range(places)]
+    return [listen_at(server.host, port, shared=True) for _ in range(places)]
 
 
 async def _first_of(*works: Awaitable[Any]) -> None:

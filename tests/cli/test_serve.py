@@ -1,16 +1,21 @@
 import asyncio
+import errno
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from processes import write_config
 
-from tornado_gateway.cli.serve import summary
+from tornado_gateway.cli.serve import run_server, summary
 from tornado_gateway.config import Settings
 from tornado_gateway.loading import Loaded
 from tornado_gateway.server import Ready, UpstreamFacts
+from tornado_gateway.testing import FakeOllama
 
 
 @pytest.fixture
@@ -81,3 +86,66 @@ async def test_a_file_that_is_gone_at_a_reload_changes_nothing(tmp_path: Path) -
 
     assert b"config.yaml: cannot be read" in line
     assert server.returncode == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("output", ["a closed pipe", "/dev/full"])
+async def test_a_server_whose_output_nobody_can_take_serves_all_the_same(tmp_path: Path, output: str, workers: int) -> None:
+    async with FakeOllama() as ollama:
+        write_config(tmp_path / "config.yaml", ollama.url, plugins=["logging"])
+        with unwritable(output) as stdout:
+            server = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tornado_gateway", "serve", "--workers", str(workers)),
+                cwd=tmp_path,
+                stdout=stdout,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        assert server.stderr
+        errors = b""
+        try:
+            async with asyncio.timeout(30):
+                errors += await server.stderr.readuntil(b"started")
+                while not ollama.ledger.requests:  # noqa: ASYNC110  # the summary comes after it
+                    await asyncio.sleep(0.01)
+                server.send_signal(signal.SIGHUP)
+                errors += await server.stderr.readuntil(b"reloaded")
+                server.terminate()
+                errors += await server.stderr.read()
+                await server.wait()
+        finally:
+            if server.returncode is None:
+                server.kill()
+                await server.communicate()
+
+    assert server.returncode == 0
+    assert b"worker_left" not in errors
+    assert b"Exception" not in errors
+
+
+@contextmanager
+def unwritable(output: str) -> Iterator[int]:
+    if output == "a closed pipe":
+        reading, writing = os.pipe()
+        os.close(reading)
+    else:
+        writing = os.open(output, os.O_WRONLY)
+    yield writing
+    os.close(writing)
+
+
+def test_an_address_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("plugins: []\nserver: {allow_anonymous: true}")
+    command = [sys.executable, "-m", "tornado_gateway", "serve", "--host", "192.0.2.1", "--port", "0"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == "tornado-gateway: cannot listen at 192.0.2.1, port 0: Cannot assign requested address\n"
+
+
+def test_what_else_ends_a_server_is_not_called_an_address() -> None:
+    def serving(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left"):
+        run_server(Settings(), serving)

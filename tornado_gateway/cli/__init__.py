@@ -54,7 +54,13 @@ def program() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and exit with its code."""
-    sys.exit(run(arguments))
+    code = run(arguments)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:  # has been told, or is nobody's concern; Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -89,9 +95,7 @@ def _failure(error: Exception) -> int:
         complain(str(error))
         return WRONG
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
-        # The reader of a pipe has seen enough; Python would complain once more when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return FAILED  # the reader of a pipe has seen enough
     if isinstance(error, OSError):
         complain(error.strerror or str(error))
         return FAILED

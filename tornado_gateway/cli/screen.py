@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -37,5 +38,9 @@ def warn(message: str) -> None:
 
 
 def announce(line: str) -> None:
-    """A line for the person who started the server: on the terminal, else on standard error, so that no pipe keeps a key."""
-    click.echo(line, err=not is_terminal())
+    """A line for the person who started the server: on the terminal, else on standard error, so that no pipe keeps a key.
+
+    A server goes on also when nobody can read it.
+    """
+    with contextlib.suppress(OSError):
+        click.echo(line, err=not is_terminal())

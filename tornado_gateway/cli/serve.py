@@ -15,7 +15,7 @@ from tornado_gateway import __version__
 from tornado_gateway.cli.screen import announce, say, warn
 from tornado_gateway.config import Settings
 from tornado_gateway.loading import Loaded, load, load_settings
-from tornado_gateway.server import Ready, serve
+from tornado_gateway.server import CannotListen, Ready, serve
 from tornado_gateway.signals import be_quiet_until_served
 from tornado_gateway.worker import Worker
 from tornado_gateway.workers import serve_many
@@ -71,7 +71,7 @@ def run_server(settings: Settings, serving: Callable[..., int]) -> int:
     """Serve, and say in one line why it cannot be done."""
     try:
         return serving(settings, announce=announce)
-    except OSError as error:
+    except CannotListen as error:
         where = f"{settings.server.host}, port {settings.server.port}"
         if error.errno == errno.EADDRINUSE:
             raise click.ClickException(f"cannot listen at {where}: another program does; choose another with --port") from error
