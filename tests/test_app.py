@@ -111,3 +111,23 @@ async def test_new_settings_count_for_the_next_request() -> None:
     assert b" 200 " in before
     assert b" 401 " in after
     assert needs_restart == ["server.port"]
+
+
+async def test_r29_a_reload_changes_neither_who_can_reach_it_nor_which_names_are_its_own() -> None:
+    wanted = []
+    async with FakeOllama() as ollama, serving(ollama.url) as served:
+        for host in ("0.0.0.0", "0.0.0.0", "127.0.0.1"):
+            changed = settings(ollama.url, server={"host": host})
+            wanted.append(await served.gateway.reconfigure(changed))
+            answer = await served.raw(b"GET /healthz HTTP/1.1\r\nHost: gateway.lan\r\nConnection: close\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 403 ")
+
+    assert wanted == [["server.host"], ["server.host"], []]
+
+
+async def test_plugins_that_are_listed_again_need_no_restart() -> None:
+    async with FakeOllama() as ollama, serving(ollama.url, plugins=[AUTH, "cache"]) as served:
+        fewer = await served.gateway.reconfigure(settings(ollama.url, plugins=[AUTH]))
+        again = await served.gateway.reconfigure(settings(ollama.url, plugins=[AUTH, "cache"]))
+
+    assert (fewer, again) == (["plugins"], [])

@@ -22,7 +22,7 @@ time.sleep(60)
 
 
 def child(code: str, said: list[str]) -> Child:
-    return Child(0, 2, [], [sys.executable, "-c", code], "server: {}", 5, Keepers({}), said.append)
+    return Child(0, 2, "127.0.0.1", [], [sys.executable, "-c", code], "server: {}", 5, Keepers({}), said.append)
 
 
 async def test_a_child_is_ready_when_it_says_so_and_ended_when_it_is_killed() -> None:
@@ -64,7 +64,7 @@ async def test_a_child_that_cannot_be_started_leaves_nothing_open() -> None:
     before = psutil.Process().num_fds()
 
     with pytest.raises(OSError, match="No such file"):
-        Child(0, 2, [], ["/nowhere/python"], "server: {}", 5, Keepers({}), print)
+        Child(0, 2, "127.0.0.1", [], ["/nowhere/python"], "server: {}", 5, Keepers({}), print)
 
     assert psutil.Process().num_fds() == before
 

@@ -57,7 +57,7 @@ class Parent:
 async def attached(keeper: Keeper) -> AsyncIterator[tuple[Worker, Parent, Signals]]:
     ours, theirs = socket.socketpair()
     parent, signals = Parent(keeper, theirs), Signals()
-    worker = Worker(0, 2, [], ours, configuration="", speaks=True)
+    worker = Worker(0, 2, "127.0.0.1", [], ours, configuration="", speaks=True)
     await asyncio.get_running_loop().create_unix_connection(lambda: parent.channel, sock=theirs)
     try:
         async with worker.attached(signals):

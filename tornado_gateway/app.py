@@ -55,6 +55,8 @@ class Gateway:
         workers: int = 1,
     ) -> None:
         self.settings = settings
+        self._began = settings
+        """Some of it counts until the end: where it listens, how much it takes, which Ollama and which plugins there are."""
         self._announce = announce or _to_standard_error
         self._shared = shared
         self._workers = workers
@@ -82,7 +84,9 @@ class Gateway:
         started.callback(presence.close)
         exchange = Exchange(hooks, catalog, ollama, _exchange_rules(settings), _new_id)
         lag = LoopLag()
-        services = Services(exchange, hooks, catalog, ollama, presence, _face_rules(settings), _new_id, lag)
+        services = Services(
+            exchange, hooks, catalog, ollama, presence, _face_rules(settings, settings.server.host), _new_id, lag
+        )
         started.push_async_callback(hooks.shutdown)
         await hooks.startup(server_facts(settings, self._announce, self._workers), self._shared)
         started.push_async_callback(self.drain, 0)  # end what still runs, before the plugins are shut down
@@ -118,13 +122,13 @@ class Gateway:
 
     async def reconfigure(self, settings: Settings) -> list[str]:
         """Take new settings for requests that come from now on; the answer names what needs a restart to change."""
-        services, old = self.services, self.settings
+        services = self.services
         services.exchange.rules = _exchange_rules(settings)
-        services.rules = _face_rules(settings)
+        services.rules = _face_rules(settings, self._began.server.host)
         services.catalog.use_aliases(settings.models.aliases)
         await services.hooks.reconfigure(dict(plugin_settings(settings)))
         self.settings = settings
-        return _needs_restart(old, settings)
+        return _needs_restart(self._began, settings)
 
     async def drain(self, seconds: float) -> None:
         """Wait until no request is at work, for `seconds` at most; what still runs then is ended with an honest error."""
@@ -234,18 +238,19 @@ def _exchange_rules(settings: Settings) -> Rules:
     )
 
 
-def _face_rules(settings: Settings) -> FaceRules:
+def _face_rules(settings: Settings, host: str) -> FaceRules:
+    """`host` is where it listens, whatever the settings say by now: who can reach it decides which names are its own."""
     server = settings.server
     return FaceRules(
         max_body_bytes=server.max_body_bytes,
         write_stall_seconds=server.write_stall_seconds,
-        hosts=own_names(server.host, server.allowed_hosts) if is_loopback(server.host) else None,
+        hosts=own_names(host, server.allowed_hosts) if is_loopback(host) else None,
         cors_origins=frozenset(server.cors_origins),
         upstream_failure_status=server.upstream_failure_status,
     )
 
 
-def _needs_restart(old: Settings, new: Settings) -> list[str]:
+def _needs_restart(began: Settings, new: Settings) -> list[str]:
     """Keys that differ and are read at the start only."""
     listening = (
         "host",
@@ -256,12 +261,12 @@ def _needs_restart(old: Settings, new: Settings) -> list[str]:
         "keepalive_seconds",
         "body_seconds",
     )
-    changed = [f"server.{key}" for key in listening if getattr(old.server, key) != getattr(new.server, key)]
-    if old.upstream != new.upstream:
+    changed = [f"server.{key}" for key in listening if getattr(began.server, key) != getattr(new.server, key)]
+    if began.upstream != new.upstream:
         changed.append("upstream")
-    if (old.server.tls is None) != (new.server.tls is None):
+    if (began.server.tls is None) != (new.server.tls is None):
         changed.append("server.tls")
-    if [entry.name for entry in old.plugins] != [entry.name for entry in new.plugins]:
+    if [entry.name for entry in began.plugins] != [entry.name for entry in new.plugins]:
         changed.append("plugins")
     return changed
 

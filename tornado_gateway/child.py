@@ -40,6 +40,7 @@ class Child:
         self,
         number: int,
         of: int,
+        host: str,
         sockets: Sequence[socket.socket],
         command: Sequence[str],
         text: str,
@@ -64,7 +65,7 @@ class Child:
         try:
             # What it is handed is what it knows: a SIGHUP that comes before it can listen must not be lost.
             with theirs, _as_file(text) as configuration, hang_up_waits():
-                self._process = _spawn(command, number, of, sockets, theirs, configuration, speaks=life == 0)
+                self._process = _spawn(command, number, of, host, sockets, theirs, configuration, speaks=life == 0)
         except OSError:
             ours.close()
             raise
@@ -136,6 +137,7 @@ def _spawn(
     command: Sequence[str],
     number: int,
     of: int,
+    host: str,
     sockets: Sequence[socket.socket],
     line: socket.socket,
     configuration: IO[bytes],
@@ -146,6 +148,7 @@ def _spawn(
     facts = {
         "number": number,
         "of": of,
+        "host": host,
         "sockets": descriptors,
         "line": line.fileno(),
         "configuration": configuration.fileno(),

@@ -31,10 +31,20 @@ class Worker:
     """Who this process is, among several."""
 
     def __init__(
-        self, number: int, of: int, sockets: list[socket.socket], line: socket.socket, *, configuration: str, speaks: bool
+        self,
+        number: int,
+        of: int,
+        host: str,
+        sockets: list[socket.socket],
+        line: socket.socket,
+        *,
+        configuration: str,
+        speaks: bool,
     ) -> None:
         self.number = number
         self.of = of
+        self.host = host
+        """Where the parent listens since its start; the configuration may name another by now."""
         self.sockets = sockets
         self.configuration = configuration
         """What the parent found valid; the file may say something else by now."""
@@ -57,7 +67,8 @@ class Worker:
         line = socket.socket(fileno=facts["line"])
         with open(facts["configuration"], encoding="utf-8", newline="") as file:  # noqa: PTH123  # a descriptor
             configuration = file.read()
-        return cls(facts["number"], facts["of"], sockets, line, configuration=configuration, speaks=facts["speaks"])
+        number, of, host, speaks = facts["number"], facts["of"], facts["host"], facts["speaks"]
+        return cls(number, of, host, sockets, line, configuration=configuration, speaks=speaks)
 
     @contextlib.asynccontextmanager
     async def attached(self, signals: Signals) -> AsyncIterator[None]:

@@ -69,6 +69,7 @@ class _Parent:
         announce: Callable[[str], None],
     ) -> None:
         self._settings = settings
+        self._host = settings.server.host
         self._text = text
         self._count = workers
         self._command = command
@@ -114,9 +115,8 @@ class _Parent:
         return 0
 
     def _start(self, number: int) -> Child:
-        child = Child(
-            number, self._count, self._places[number], self._command, self._text, next(self._lives), self._keepers, self._show
-        )
+        place = (number, self._count, self._host, self._places[number])
+        child = Child(*place, self._command, self._text, next(self._lives), self._keepers, self._show)
         self._children.add(child)
         child.ended.add_done_callback(lambda _: self._children.discard(child))
         return child

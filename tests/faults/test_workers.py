@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from faults.deep import DEEP
-from processes import AUTH, LOG, Program, alive, chat, end, program, starting, until, write_config
+from processes import AUTH, LOG, Program, Reply, alive, chat, end, program, starting, until, write_config
 
 from tornado_gateway.testing import Behaviour, FakeOllama
 
@@ -174,6 +174,30 @@ async def test_c50_a_reload_reaches_a_worker_that_is_about_to_start(ollama: Fake
 
         assert running.workers() == [other, *started]
         assert {reply.status for reply in [await running.ask("/v1/models") for _ in range(10)]} == {401}
+
+
+async def test_r29_a_worker_that_follows_knows_where_its_parent_listens(ollama: FakeOllama, tmp_path: Path) -> None:
+    async with program(tmp_path, ollama.url, workers=2, server={"host": "127.0.0.1"}) as running:
+        write_config(running.config, ollama.url, server={"host": "0.0.0.0"})
+        running.signal(signal.SIGHUP)
+        await until(lambda: len(running.events("reloaded")) == 2)
+
+        for worker in running.workers():
+            os.kill(worker, signal.SIGKILL)
+            await until(partial(replaced, running, worker))
+        answers = [await named(running, "gateway.lan") for _ in range(6)]
+        running.signal(signal.SIGHUP)
+        said = await until(lambda: len(found := running.events("reloaded")) == 4 and found)
+
+        assert {answer.status for answer in answers} == {403}
+        assert [line["needs_restart"] for line in said] == [["server.host"]] * 4
+
+
+async def named(running: Program, host: str) -> Reply:
+    """The answer to a request that calls the gateway by this name."""
+    connection = await running.connect()
+    connection.writer.write(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    return await connection.reply()
 
 
 @pytest.mark.parametrize("text", ["server: {prot: 0}\n", None])

@@ -44,7 +44,10 @@ def command(file: Path | None, host: str | None, port: int | None, upstream: str
     worker = Worker.from_environment()
     flags = {"server.host": host, "server.port": port, "upstream.url": upstream}
     overrides: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
-    loaded = load(file, overrides=overrides, text=worker.configuration if worker else None)
+    if worker is None:
+        loaded = load(file, overrides=overrides)
+    else:
+        loaded = load(file, overrides={**overrides, "server.host": worker.host}, text=worker.configuration)
     if worker is None and (warning := loaded.exposed()):
         warn(warning)
     # The file that was found, not another look for one: were it gone, the defaults with their other keys would count.
