@@ -1,6 +1,7 @@
 """One worker as its parent sees it: a process, a channel to it, and the signs that it gives.
 
-`worker.py` is the other end. The messages from there are `beat`, `ready`, `leaving`, `announce`, `call`, `tell` and `cancel`.
+`worker.py` is the other end. The messages from there are `beat`, `ready`, `leaving`, `announce`, `call`, `tell` and `cancel`;
+the messages to there are `answer`, `failure` and `stop`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -79,6 +81,11 @@ class Child:
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Have it drain, or not wait any longer: by a word, which is not one signal more where somebody else has sent it one."""
+        if not (self.ready.is_set() and self._channel.send(["stop", at_once])):
+            self.signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Whatever it is doing; also a process that is stopped."""

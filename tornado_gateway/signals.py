@@ -46,6 +46,7 @@ class Signals:
         self.stop = asyncio.Event()
         self.at_once = asyncio.Event()
         self.hang_up = asyncio.Event()
+        self._told = False
         self._last: threading.Timer | None = None
 
     def __enter__(self) -> Self:
@@ -65,8 +66,10 @@ class Signals:
 
     def stop_at_once(self) -> None:
         """As if two signals had come."""
+        if not self.at_once.is_set():
+            self.at_once.set()
+            self.end_within(AT_ONCE_SECONDS)
         self.stop.set()
-        self._told_to_stop()
 
     def end_within(self, seconds: float) -> None:
         """End the process when it has not ended by itself by then, whatever holds it up: a blocked loop, a thread, a disk.
@@ -84,9 +87,9 @@ class Signals:
             self._last.cancel()
 
     def _told_to_stop(self) -> None:
-        if self.stop.is_set() and not self.at_once.is_set():
-            self.at_once.set()
-            self.end_within(AT_ONCE_SECONDS)
+        if self._told:
+            self.stop_at_once()
+        self._told = True
         self.stop.set()
 
 

@@ -74,13 +74,22 @@ class Worker:
     async def attached(self, signals: Signals) -> AsyncIterator[None]:
         """With a heart that beats, from the loop: a loop that hangs does not beat. Without a parent the server stops at once."""
 
+        def receive(message: list[Any]) -> None:
+            match message:
+                case ["stop", True]:
+                    signals.stop_at_once()
+                case ["stop", _]:
+                    signals.stop.set()
+                case _:
+                    self._receive(message)
+
         def orphaned() -> None:
             self._fail_calls()
             if self._channel is not None:  # else it is we who closed it
                 signals.stop_at_once()
 
         loop = asyncio.get_running_loop()
-        _, self._channel = await loop.create_unix_connection(lambda: Channel(self._receive, orphaned), sock=self._line)
+        _, self._channel = await loop.create_unix_connection(lambda: Channel(receive, orphaned), sock=self._line)
         beating = loop.create_task(self._beat(self._channel))
         try:
             yield

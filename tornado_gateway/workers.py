@@ -189,19 +189,17 @@ class _Parent:
         systemd.notify("STOPPING=1")
         _log.info("stopping", workers=self._count)
         self._close()
-        self._tell_all(signal.SIGTERM)
+        for child in list(self._children):
+            child.stop()
         grace = self._settings.server.drain_seconds
         await unless(signals.at_once, self._all_ended(grace + _AFTER_DRAIN_SECONDS))
         if self._children:
-            self._tell_all(signal.SIGTERM)
+            for child in list(self._children):
+                child.stop(at_once=True)
             await self._all_ended(AT_ONCE_SECONDS / 2 if signals.at_once.is_set() else 0)
         for child in list(self._children):
             child.kill()
         await self._all_ended(None)
-
-    def _tell_all(self, number: int) -> None:
-        for child in list(self._children):
-            child.signal(number)
 
     async def _all_ended(self, seconds: float | None) -> None:
         if self._children:

@@ -1,6 +1,7 @@
 """C51, and C45 and C46 over several processes: workers are replaced, none is left behind, and no limit counts double."""
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
@@ -116,6 +117,30 @@ async def test_c51_a_signal_to_the_parent_drains_all(ollama: FakeOllama, tmp_pat
         assert all(b"[DONE]" in data for data in ends)
         assert await running.exit(4 + running.slack) == 0
         assert not any(alive(worker) for worker in workers)
+
+
+@pytest.mark.parametrize("first", ["the workers", "the parent"])
+async def test_c51_workers_that_are_told_by_two_drain_all_the_same(ollama: FakeOllama, tmp_path: Path, first: str) -> None:
+    """As when a supervisor ends every process of a service: that is one wish to stop, not two."""
+    async with program(tmp_path, ollama.url, workers=2) as running:
+        ollama.next(Behaviour(text="one two three four five six seven eight", tokens_per_second=8))
+        stream = await running.connect()
+        stream.send("/v1/chat/completions", chat())
+        await stream.head()
+        workers = running.workers()
+
+        if first == "the parent":
+            running.signal(signal.SIGTERM)
+            await until(lambda: len(running.events("stopping")) == 3)
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):  # who has no stream may have gone
+                os.kill(worker, signal.SIGTERM)
+        if first == "the workers":
+            await until(lambda: len(running.events("stopping")) == 2)
+            running.signal(signal.SIGTERM)
+
+        assert b"[DONE]" in await stream.reader.read()
+        assert await running.exit() == 0
 
 
 async def test_c51_a_second_signal_to_the_parent_does_not_wait(ollama: FakeOllama, tmp_path: Path) -> None:
