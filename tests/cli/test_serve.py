@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from processes import write_config
+from processes import LOG, Program, until, write_config
 
 from tornado_gateway.cli.serve import run_server, summary
 from tornado_gateway.config import Settings
@@ -149,3 +149,23 @@ def test_what_else_ends_a_server_is_not_called_an_address() -> None:
 
     with pytest.raises(OSError, match="No space left"):
         run_server(Settings(), serving)
+
+
+@pytest.mark.parametrize(("closing", "workers"), [("<&-", 1), (">&-", 1), ("2>&-", 1), ("<&- >&- 2>&-", 2)])
+async def test_a_server_without_standard_streams_serves_and_stops(tmp_path: Path, closing: str, workers: int) -> None:
+    write_config(tmp_path / "config.yaml", "http://127.0.0.1:1", plugins=[LOG])
+    command = f"exec {sys.executable} -m tornado_gateway serve --workers {workers} {closing}"
+    process = await asyncio.create_subprocess_shell(command, cwd=tmp_path, stdout=asyncio.subprocess.DEVNULL)
+    running = Program(process, tmp_path)
+    try:
+        await until(lambda: running.events("started") or process.returncode is not None)
+        process.terminate()
+        code = await running.exit()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    assert code == 0
+    assert len(running.events("stopping")) == (1 if workers == 1 else 1 + workers)
+    assert not running.events("worker_left")
