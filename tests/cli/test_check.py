@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 
 from tornado_gateway.cli import run
 from tornado_gateway.cli.check import check_upstream
@@ -47,7 +49,28 @@ def test_a_certificate_that_cannot_be_used_is_a_problem(file: Path, capsys: Capt
     file.write_text("server: {tls: {certificate: no.pem, key: no.pem}}")
 
     assert run(["check", "-c", str(file)]) == 2
-    assert "server.tls: cannot be used" in capsys.readouterr().err
+    assert f"{file}: server.tls: the certificate or its key cannot be used" in capsys.readouterr().err
+
+
+def test_an_encrypted_key_is_a_problem_and_no_question(file: Path, capsys: Capture) -> None:
+    issued = trustme.CA().issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(file.with_name("server.pem"))
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"canary"))
+    file.with_name("server.key").write_bytes(secret)
+    file.write_text(f"server: {{tls: {{certificate: {file.parent}/server.pem, key: {file.parent}/server.key}}}}")
+
+    assert run(["check", "-c", str(file)]) == 2
+    assert "is encrypted; give one that is not" in capsys.readouterr().err
+
+
+def test_what_the_server_would_refuse_is_told_at_once(file: Path, capsys: Capture) -> None:
+    file.write_text("server: {host: 0.0.0.0, tls: {certificate: no.pem, key: no.pem}}\nplugins: [logging]")
+
+    assert run(["check", "-c", str(file)]) == 2
+    certificate, door = capsys.readouterr().err.splitlines()
+    assert certificate.startswith(f"{file}: server.tls: ")
+    assert door.startswith(f"{file}: server.host is 0.0.0.0 and no plugin authenticates")
 
 
 async def test_ollama_is_asked_for_version_and_models(capsys: Capture) -> None:

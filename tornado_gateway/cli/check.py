@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from tornado_gateway.app import check_open_door
 from tornado_gateway.cli.screen import complain, say, warn
 from tornado_gateway.cli.serve import config_option
 from tornado_gateway.config import ConfigError, Problem, Settings
 from tornado_gateway.discovery import build_plugins
 from tornado_gateway.errors import GatewayError
 from tornado_gateway.hooks import Hooks
-from tornado_gateway.loading import Loaded, load
+from tornado_gateway.hookspecs import StartupRefused
+from tornado_gateway.loading import BUILT_IN, Loaded, load
+from tornado_gateway.tls import tls_context
 from tornado_gateway.upstream import Ollama, UpstreamOptions
 
 ASK_SECONDS = 10.0
@@ -26,8 +29,8 @@ ASK_SECONDS = 10.0
 def command(file: Path | None, ask: bool) -> int:
     """Validate the configuration: all errors at once, with file, line and key path. Exits with 0 or 2."""
     loaded = load(file)
-    _check_certificate(loaded)
-    Hooks(build_plugins(loaded.settings))
+    if problems := list(_refusals(loaded)):
+        raise ConfigError(problems)
     warning = loaded.exposed()
     if warning:
         warn(warning)
@@ -35,14 +38,19 @@ def command(file: Path | None, ask: bool) -> int:
     return asyncio.run(check_upstream(loaded.settings)) if ask else 0
 
 
-def _check_certificate(loaded: Loaded) -> None:
-    tls = loaded.settings.server.tls
-    if tls is None:
-        return
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key)
-    except OSError as error:  # what ssl raises is one, too
-        raise ConfigError([Problem(f"cannot be used: {error.strerror or error}", "server.tls", str(loaded.file))]) from error
+def _refusals(loaded: Loaded) -> Iterator[Problem]:
+    """Why `serve` would not begin with settings that are right one by one: asked in the way in which it asks."""
+    for look in (tls_context, _look_at_plugins):
+        try:
+            look(loaded.settings)
+        except StartupRefused as refused:
+            yield Problem(str(refused), source=str(loaded.file or BUILT_IN))
+        except ConfigError as error:
+            yield from error.problems
+
+
+def _look_at_plugins(settings: Settings) -> None:
+    check_open_door(settings, Hooks(build_plugins(settings)))
 
 
 async def check_upstream(settings: Settings) -> int:
