@@ -1,6 +1,8 @@
 import asyncio
 import socket
+import sys
 
+import pytest
 from serving import serving
 from tornado.web import Application
 
@@ -40,4 +42,20 @@ async def test_who_is_accepted_as_all_are_closed_is_closed_too() -> None:
             await listener.close_all_connections()
 
         assert client.recv(1) == b""
+    presence.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere such a socket is not readable")
+async def test_a_socket_that_cannot_accept_is_asked_again_later_not_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    presence = watcher()
+    listener = Listener(Application([]), presence, Bounds(9, 9, 4096, 1, 1), None)
+    listening = socket.create_server(("127.0.0.1", 0))
+    listener.listen_at([listening])
+    listening.shutdown(socket.SHUT_RD)  # accept(2) says EINVAL from now on
+
+    listener._accept(listening)
+
+    assert caplog.messages == ["connections_waiting"]
+    assert not asyncio.get_running_loop().remove_reader(listening.fileno())
+    listener.stop_listening()
     presence.close()

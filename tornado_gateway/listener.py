@@ -26,12 +26,21 @@ from tornado_gateway.log import get_logger
 from tornado_gateway.presence import Presence
 
 _ACCEPTED_AT_ONCE = 64
-_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _GONE_BEFORE = frozenset(
     getattr(errno, name, errno.ECONNABORTED)
-    for name in ("ECONNABORTED", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET", "EHOSTUNREACH", "ENETUNREACH")
+    for name in (
+        "ECONNABORTED",
+        "EPERM",
+        "EPROTO",
+        "ENETDOWN",
+        "ENOPROTOOPT",
+        "EHOSTDOWN",
+        "ENONET",
+        "EHOSTUNREACH",
+        "ENETUNREACH",
+    )
 )
-"""Troubles of a connection that has not been accepted yet: accept(2) says that the next one is to be tried."""
+"""Troubles of a connection that has not been accepted yet, a firewall's among them: accept(2) says that the next one is to be tried."""
 _PAUSE_SECONDS = 0.25
 _QUIET_SECONDS = 5.0
 _SWEEP_SECONDS = 0.5
@@ -127,8 +136,6 @@ class Listener:
             except OSError as error:
                 if error.errno in _GONE_BEFORE:
                     continue
-                if error.errno not in _NO_DESCRIPTORS:
-                    raise
                 self._pause(listening, error)
                 return
             client = str(address[0]) if isinstance(address, tuple) and address else ""
@@ -191,7 +198,7 @@ class Listener:
         connection.close()
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
-        """No descriptor is free: stop asking for a moment, since the socket stays readable and would be asked without end."""
+        """No descriptor is free, or there is no memory: stop asking for a moment, since the socket stays readable and would be asked without end."""
         self._note("connections_waiting", reason=os.strerror(error.errno or 0))
         self._loop.remove_reader(listening.fileno())
         self._loop.call_later(_PAUSE_SECONDS, self._resume, listening)
