@@ -1,10 +1,21 @@
+import asyncio
+import signal
 import socket
 import sys
 
 import pytest
+from processes import until
 
 from tornado_gateway.config import Settings
-from tornado_gateway.workers import listen
+from tornado_gateway.loading import load
+from tornado_gateway.workers import BEATS_OF_A_START, HUNG_AFTER_BEATS, _Parent, listen
+
+BEATS_ONCE = """
+import json, os, socket, struct, time
+line = socket.socket(fileno=json.loads(os.environ["TORNADO_GATEWAY_WORKER"])["line"])
+line.sendall(struct.pack("!I", 6) + b"\\x91\\xa4beat")
+time.sleep(60)
+"""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one socket for all")
@@ -34,3 +45,23 @@ def test_an_address_that_another_program_has_is_an_error_even_if_it_shares() -> 
 
         with pytest.raises(OSError, match="in use"):
             listen(settings, 2)
+
+
+@pytest.mark.parametrize(("beats", "patience"), [(True, HUNG_AFTER_BEATS), (False, BEATS_OF_A_START)])
+async def test_a_worker_whose_heart_has_not_begun_to_beat_is_given_more_time(
+    beats: bool, patience: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tornado_gateway.workers.BEAT_SECONDS", 0.005)
+    command = [sys.executable, "-c", BEATS_ONCE if beats else "import time; time.sleep(60)"]
+    parent = _Parent(Settings(), "", 1, command, load, print)
+    parent._places = [[]]
+    child = parent._start(0)
+    await until(lambda: child.heard is beats)
+
+    watching = asyncio.ensure_future(parent._watch())
+    await asyncio.wait_for(child.out_of_service.wait(), 30)
+    watching.cancel()
+    await child.ended
+
+    assert child.code == -signal.SIGKILL
+    assert child.silent > patience

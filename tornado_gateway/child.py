@@ -55,6 +55,8 @@ class Child:
         self.ready = asyncio.Event()
         self.out_of_service = asyncio.Event()
         """It takes nobody in any more: it has ended, or is about to."""
+        self.heard = False
+        """Whether its heart has begun to beat."""
         self.silent = 0
         """Ticks of the parent since its heart beat last."""
         self.code: int | None = None
@@ -112,6 +114,7 @@ class Child:
     def _receive(self, message: list[Any]) -> None:
         match message:
             case ["beat"]:
+                self.heard = True
                 self.silent = 0
             case ["call", number, plugin, method, args]:
                 self._desk.call(number, plugin, method, args)

@@ -35,6 +35,8 @@ from tornado_gateway.worker import BEAT_SECONDS
 
 HUNG_AFTER_BEATS = 7
 """Beats that a worker may miss: a plugin that blocks for five seconds is slow, not dead."""
+BEATS_OF_A_START = 60
+"""What the heart may miss before its first beat: Python reads its modules until then, perhaps on a machine that has much else to do."""
 _AFTER_DRAIN_SECONDS = 0.9
 _AGAIN_SECONDS = 0.5
 """Between two starts of a worker that does not live longer than this, or that cannot be started."""
@@ -149,8 +151,9 @@ class _Parent:
             await asyncio.sleep(BEAT_SECONDS)
             for child in list(self._children):
                 child.silent += 1
-                if child.silent > HUNG_AFTER_BEATS:
-                    _log.error("worker_hung", worker=child.number, pid=child.pid, seconds=HUNG_AFTER_BEATS * BEAT_SECONDS)
+                patience = HUNG_AFTER_BEATS if child.heard else BEATS_OF_A_START
+                if child.silent > patience:
+                    _log.error("worker_hung", worker=child.number, pid=child.pid, seconds=patience * BEAT_SECONDS)
                     child.kill()
 
     async def _say_ready(self) -> None:
