@@ -7,7 +7,7 @@ The plugin only decides: what is kept is in `tornado_gateway_cache_entries`, wha
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -181,7 +181,7 @@ class Cache:
         self.hits += 1
         visit.age = max(visit.age, age)
         _note(context, visit, "hit")
-        return _Known(records)
+        return records
 
     def _share(self, context: Context, visit: _Visit, ask: _Ask, forward: Forward, *, fresh: bool) -> Answer:
         reader = None if fresh else self._flights.join(ask.key, keep=ask.keep)
@@ -204,21 +204,6 @@ class Cache:
 
 def _is_deterministic(call: NativeCall) -> bool:
     return call.deterministic or call.endpoint == "/api/embed"
-
-
-class _Known(AsyncIterator[Sequence[Record]]):
-    """An answer that is there as a whole. A generator would do as well, but the loop keeps account of each."""
-
-    __slots__ = ("_records",)
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self._records = records
-
-    async def __anext__(self) -> Sequence[Record]:
-        records, self._records = self._records, ()
-        if not records:
-            raise StopAsyncIteration
-        return records
 
 
 def _note(context: Context, visit: _Visit, state: State) -> None:

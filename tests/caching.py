@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
-from tornado_gateway.hookspecs import Context, Message, NativeCall, Outcome, Principal, Record
+from tornado_gateway.hookspecs import Answer, Context, Message, NativeCall, Outcome, Principal, Record
 from tornado_gateway_cache import Cache
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -50,10 +50,15 @@ class Ollama:
         """The text of an answer, as the gateway gets it."""
         context = context or request(tenant, {"cache-control": cache_control} if cache_control else NOTHING)
         answer = await self.cache.answer(context, call, lambda: self.forward(context, call))
-        answer = self.forward(context, call) if answer is None else answer
-        text = "".join([record.message.content async for batch in answer for record in batch if record.message])
+        batches = await batches_of(self.forward(context, call) if answer is None else answer)
+        text = "".join([record.message.content for batch in batches for record in batch if record.message])
         await self.cache.finished(context, Outcome("complete", 200))
         return text, context
+
+
+async def batches_of(answer: Answer) -> list[Sequence[Record]]:
+    """The batches of an answer, as it comes or known."""
+    return [answer] if isinstance(answer, Sequence) else [batch async for batch in answer]
 
 
 def replace_message(record: Record) -> Record:

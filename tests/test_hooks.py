@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterable
 from types import MappingProxyType
 from typing import Any
 
@@ -135,6 +136,25 @@ async def test_an_answer_that_fails_counts_as_nothing_known() -> None:
 
     answer = await hooks.answer(context(), CALL, forward)
 
+    assert isinstance(answer, AsyncIterable)
+    assert [batch async for batch in answer] == [[Record(done=True)]]
+
+
+@pytest.mark.parametrize("says", [[Record(response="a"), Record(done=True)], (Record(embeddings=[]),)])
+async def test_an_answer_that_is_known_as_a_whole_may_be_a_list(says: object) -> None:
+    hooks = Hooks([("a", Diary("a", [], says=says))])
+
+    assert await hooks.answer(context(), CALL, lambda: pytest.fail("asked")) is says
+
+
+@pytest.mark.parametrize("says", [[], [Record(response="a")], [Record(done=True), "b"], "ab"])
+async def test_a_list_that_is_no_whole_answer_counts_as_nothing_known(says: object) -> None:
+    async def forward() -> Any:
+        yield [Record(done=True)]
+
+    answer = await Hooks([("a", Diary("a", [], says=says))]).answer(context(), CALL, forward)
+
+    assert isinstance(answer, AsyncIterable)
     assert [batch async for batch in answer] == [[Record(done=True)]]
 
 
@@ -161,6 +181,7 @@ async def test_an_answer_that_can_be_closed_is_closed_generator_or_not() -> None
 
     tape = Tape()
     answer = await Hooks([("a", Diary("a", [], says=tape))]).answer(context(), CALL, forward)
+    assert not isinstance(answer, list | tuple)
     await anext(answer)
 
     await answer.aclose()

@@ -147,6 +147,10 @@ class Exchange:
         forward = _Forward(self, context, call, tally)
         answer = await self._hooks.answer(context, call, forward)
         changes = await self._hooks.transforms(context, call)
+        if isinstance(answer, list | tuple):
+            if not receiver.send(index, changed(answer, changes)):
+                await receiver.drain()
+            return
         if call.stream and answer is forward.road:  # from Ollama, and no plugin in between
             forward.outlet = ShortWay(receiver, index, changes, tally)
         whole = False

@@ -175,11 +175,14 @@ class Hooks:
                 bound.answered_nonsense(answer)
                 raise _closed_door()
 
-    async def answer(self, context: Context, call: NativeCall, forward: Forward) -> Records:
+    async def answer(self, context: Context, call: NativeCall, forward: Forward) -> Records | Known:
         """The records from the first plugin that has them, else from Ollama."""
         for bound in self._answer:
             try:
                 answer: object = await within(BUDGET_SECONDS, bound.call(context, call, forward), bound.meter)
+                if isinstance(answer, list | tuple) and answer:
+                    _check_known(answer)
+                    return answer
                 if isinstance(answer, AsyncIterable):
                     return _Guarded(bound, aiter(answer), forward)
             except GatewayError:
@@ -361,6 +364,15 @@ class _Guarded:
 
 Records = AsyncGenerator[Sequence[Record], None] | _Guarded
 """What is iterated, and closed in the end."""
+
+Known = list[Record] | tuple[Record, ...]
+"""A whole answer that is there already."""
+
+
+def _check_known(records: Known) -> None:
+    _check_records(records)
+    if not records[-1].done and records[-1].embeddings is None:
+        raise TypeError("an answer that is known but not whole")
 
 
 def _check_records(batch: Sequence[Record]) -> None:

@@ -95,8 +95,8 @@ hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 """Marks a method of a plugin as the implementation of the hook of the same name."""
 
-Answer = AsyncIterable[Sequence[Record]]
-"""The records of an answer as they come, those that came together in one batch. The last record has `done: true`."""
+Answer = AsyncIterable[Sequence[Record]] | Sequence[Record]
+"""The records of an answer: as they come, those that came together in one batch, or a list of them all. The last record has `done: true`."""
 
 Forward = Callable[[], AsyncGenerator[Sequence[Record], None]]
 """The rest of the road: waits for a place, asks Ollama, gives its records. May be called once, and from a task of the plugin's own."""
@@ -319,8 +319,8 @@ class GatewayHooks:
 
         When: once per native call, after `admit`.
         Order: as configured; the first answer that is not None decides, later plugins are not asked.
-        An answer: the records, as an asynchronous iterable of batches. A list of one batch that is known already, or what
-        `forward()` gives, seen or shared on its way. None means "nothing known".
+        An answer: the records. Those that are known already as a list, up to the one with `done: true`; others as an asynchronous iterable of
+        batches, such as what `forward()` gives, seen or shared on its way. None means "nothing known".
         Raising: one of this module's errors ends the request with it. Any other exception, an answer that is not records, or none within
         five seconds counts as "nothing known" and is logged: a broken cache costs time, not answers. Where there is waiting to do, it is done by
         the iteration, which may take as long as it must. An iteration that breaks is taken over by Ollama, unless the caller has a part already.

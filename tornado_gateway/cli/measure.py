@@ -12,7 +12,7 @@ from tornado_gateway.discovery import build_plugins
 from tornado_gateway.errors import GatewayError
 from tornado_gateway.hooks import Hooks
 from tornado_gateway.hookspecs import Message, NativeCall, Record, Release, ServerFacts
-from tornado_gateway.transforms import transformed
+from tornado_gateway.transforms import Change, transformed
 
 ROUNDS = 200
 MODEL = "measure:latest"
@@ -61,9 +61,16 @@ async def _call(hooks: Hooks, context: Context, number: int) -> None:
     call = NativeCall("/api/chat", MODEL, "", body, stream=False, prompt_tokens_estimate=10)
     answer = await hooks.answer(context, call, lambda: _forward(hooks, context, call))
     changes = await hooks.transforms(context, call)
+    if isinstance(answer, list | tuple):
+        _change(answer, changes)
+        return
     async for batch in answer:
-        for record in batch if changes else ():
-            transformed(record, changes)
+        _change(batch, changes)
+
+
+def _change(batch: Sequence[Record], changes: Sequence[Change]) -> None:
+    for record in batch if changes else ():
+        transformed(record, changes)
 
 
 async def _forward(hooks: Hooks, context: Context, call: NativeCall) -> AsyncGenerator[Sequence[Record], None]:
