@@ -79,7 +79,7 @@ class ToParent:
         content = more.pop("content", None)
         if content is not None:
             more["prompt"], more["answer"] = _cut(content.prompt()), _cut(content.answer())
-        if item.values[0] != "request":
+        if not item.is_request:
             more["worker"] = self._shared.worker
         self._batch.append((item.level, list(item.values), more or None))
 

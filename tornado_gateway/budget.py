@@ -61,7 +61,7 @@ async def within(seconds: float | None, coroutine: Coroutine[Any, Any, T], meter
 def _check(error: BaseException) -> None:
     failed = failure(error)
     if failed is not error:
-        raise failed from error
+        raise failed  # its cause is set
 
 
 def failure(error: BaseException) -> BaseException:

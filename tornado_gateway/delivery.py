@@ -153,6 +153,7 @@ class ShortWay:
         self._tally.records += len(records)
         if self.folder is not None:
             self.folder.add(records)
+        # `changed` looks, too: this is one call less for each token.
         return self._receiver.send(self._index, changed(records, self._changes) if self._changes else records)
 
     async def drain(self) -> None:

@@ -136,7 +136,7 @@ class Catalog:
             # Only an alias may mean any model: who asks for `*` asks for one of that name.
             meant = await self._any_chat_model() if alias is not None and target == ANY else self._named(target)
             for model in meant:
-                if _may_use(principal, names_of(asked, model.name)):
+                if principal.may_use(*names_of(asked, model.name)):
                     return model
         return None
 
@@ -163,7 +163,7 @@ class Catalog:
 
     async def _usable(self, principal: Principal) -> list[Listed]:
         models = self._models.values()
-        usable = [Listed(model.name, model) for model in models if _may_use(principal, names_of(model.name, model.name))]
+        usable = [Listed(model.name, model) for model in models if principal.may_use(*names_of(model.name, model.name))]
         for key, (name, _) in self._aliases.items():
             if key != ANY and key not in self._models:
                 model = await self._find(name, principal)
@@ -181,10 +181,6 @@ class Catalog:
             + f"On the machine that runs Ollama, `ollama pull {short(name)}` adds it, if Ollama's library has it.",
             param="model",
         )
-
-
-def _may_use(principal: Principal, names: Sequence[str]) -> bool:
-    return principal.models is None or principal.may_use(*names)
 
 
 @lru_cache(1024)

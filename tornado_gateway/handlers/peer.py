@@ -45,7 +45,8 @@ class Peer(Protocol):
     async def drain(self, stall_seconds: float) -> None:
         """Wait until the kernel has taken all.
 
-        Raises `ReaderStalled` when the client took nothing for that long, as far as that can be seen, and Tornado's `StreamClosedError` when the client has left.
+        Raises `ReaderStalled` when the client took nothing for that long, as far as that can be seen, and Tornado's `StreamClosedError`
+        when it has left.
         """
         ...
 
