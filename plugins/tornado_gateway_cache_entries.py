@@ -75,6 +75,8 @@ class Entries:
 
     def resize(self, bounds: Bounds) -> None:
         """Take new bounds and keep what fits in them, the least recently used going first as ever."""
+        if bounds == self._bounds:
+            return  # nearly every reload: ten thousand entries need not be moved twice
         used = self._map.take_all()
         self._bounds = bounds
         self._map = _Map(bounds)
