@@ -8,7 +8,6 @@ generation waits for that reader, and nobody new can join once the beginning is 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any
 
@@ -24,19 +23,17 @@ class Flights:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self._joinable: dict[bytes, Flight] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: set[Flight] = set()
 
     def __len__(self) -> int:
         """How many generations run, those that nobody can join any more included."""
-        return len(self._tasks)
+        return len(self._running)
 
     def begin(self, key: bytes, forward: Forward, *, keep: bool) -> Reader:
         """Start a generation that others may join. One that runs under the same key is joined no more."""
         flight = self._joinable[key] = Flight(key, self)
-        task = asyncio.get_running_loop().create_task(flight.run(forward), name="tornado-gateway-cache-flight")
-        flight.task = task
-        self._tasks.add(task)
-        task.add_done_callback(flight.end)
+        self._running.add(flight)
+        flight.task = asyncio.get_running_loop().create_task(flight.run(forward), name="tornado-gateway-cache-flight")
         return Reader(flight, keep=keep)
 
     def join(self, key: bytes, *, keep: bool) -> Reader | None:
@@ -49,17 +46,14 @@ class Flights:
         if self._joinable.get(flight.key) is flight:
             del self._joinable[flight.key]
 
-    def forget(self, task: asyncio.Task[None]) -> None:
-        """The generation of this task has ended."""
-        self._tasks.discard(task)
+    def forget(self, flight: Flight) -> None:
+        """The generation has ended."""
+        self._running.discard(flight)
+        self.close(flight)
 
     async def stop(self) -> None:
         """Stop every generation, and wait until each has stopped."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await asyncio.gather(*[flight.stop() for flight in self._running])
 
 
 class Flight:
@@ -84,29 +78,30 @@ class Flight:
 
     async def run(self, forward: Forward) -> None:
         """Ask Ollama, and hand on what comes."""
+        failure: BaseException | None = None
         try:
-            async with contextlib.aclosing(forward()) as records:
+            records = forward()
+            try:
                 async for batch in records:
                     self._add(batch)
-                    await self._wait_for_room()
+                    if self._weight > self._flights.max_bytes:
+                        await self._wait_for_room()
+            finally:
+                await records.aclose()
+        except Exception as error:  # noqa: BLE001  # it is the readers' to hear of
+            failure = error
+        except BaseException:
+            failure = _stopped()
+            raise
         finally:
-            self._flights.close(self)
+            self._end(failure)
 
-    def end(self, task: asyncio.Task[None]) -> None:
-        """The task's last word, also when it was cancelled before its first step: nobody waits on a dead generation."""
-        if self.ended:
-            return
-        self.ended = True
-        self._flights.forget(task)
-        self._flights.close(self)
-        self.failure = Overloaded("The generation was stopped.", retry_after=1) if task.cancelled() else task.exception()
-        self._wake()
-
-    def is_over(self) -> bool:
-        """Whether it has ended. The task's callback comes a turn of the loop after its end: who looks before need not wait for it."""
-        if not self.ended and self.task is not None and self.task.done():
-            self.end(self.task)
-        return self.ended
+    async def stop(self) -> None:
+        """End it; Ollama has been stopped when this returns."""
+        self._end(_stopped())  # said here: a task that is cancelled before its first step never comes to say it
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.wait([self.task])
 
     def take(self, position: int) -> Sequence[Record]:
         """Every record from `position` on."""
@@ -122,21 +117,26 @@ class Flight:
     async def leave(self, reader: Reader) -> None:
         """The last one to leave stops the generation, and has stopped it when this returns."""
         self.readers.discard(reader)
-        if self.readers or self.task is None or self.ended:
+        if self.readers or self.ended:
             self.taken()
-            return
-        self._flights.close(self)
-        self.task.cancel()
-        await asyncio.wait([self.task])
+        else:
+            await self.stop()
 
     def _add(self, batch: Sequence[Record]) -> None:
         self._records.extend(batch)
-        self._weight += sum(map(_weight, batch))
         if batch and (batch[-1].done or batch[-1].embeddings is not None):
             self._flights.close(self)  # what has ended is not joined: from here on the cache has it, or nobody
-        if self._weight > self._flights.max_bytes:
-            self._let_go()
+        else:
+            self._weight += sum(map(_weight, batch))
+            if self._weight > self._flights.max_bytes:
+                self._let_go()
         self._wake()
+
+    def _end(self, failure: BaseException | None) -> None:
+        if not self.ended:
+            self.ended, self.failure = True, failure
+            self._flights.forget(self)
+            self._wake()
 
     async def _wait_for_room(self) -> None:
         while self._weight > self._flights.max_bytes and self.readers:
@@ -187,7 +187,7 @@ class Reader(AsyncGenerator[Sequence[Record], None]):
                 self.position += len(batch)
                 flight.taken()
                 return batch
-            if flight.is_over():
+            if flight.ended:
                 flight.readers.discard(self)
                 if flight.failure is not None:
                     raise flight.failure
@@ -211,6 +211,10 @@ class Reader(AsyncGenerator[Sequence[Record], None]):
     def wake(self) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
+
+
+def _stopped() -> Overloaded:
+    return Overloaded("The generation was stopped.", retry_after=1)
 
 
 def _weight(record: Record) -> int:
