@@ -25,7 +25,7 @@ from tornado_gateway.wire.openai_chat_schema import Budget
 from tornado_gateway.wire.openai_chat_think import Asked, asked_thinking, thinking
 from tornado_gateway.wire.openai_chat_tools import Toolbox, read_toolbox
 from tornado_gateway.wire.openai_chat_turn import Reading
-from tornado_gateway.wire.options import check_knobs, native_keep_alive, native_options
+from tornado_gateway.wire.options import GivenOptions, native_keep_alive, native_options, read_knobs
 
 __all__ = ["DIALECT", "IGNORED_FIELDS", "KNOWN_FIELDS", "ChatCall", "OpenAIChat"]
 
@@ -42,7 +42,7 @@ class OpenAIChat:
     def parse(self, body: bytes, limits: Limits) -> ChatCall:
         request, exact = read_chat_request(body)
         turns = _check(request, limits)
-        check_knobs(request, limits)
+        options = read_knobs(request, limits)
         budget = Budget()
         toolbox = read_toolbox(request, limits, budget)
         constraint, unused_format = output_format(request, toolbox, budget)
@@ -54,6 +54,7 @@ class OpenAIChat:
             conversation=conversation,
             toolbox=toolbox,
             constraint=constraint,
+            options=options,
             asked=asked_thinking(request),
             num_predict=num_predict,
             choices=whole_number(request.n, "n") or 1,
@@ -74,6 +75,7 @@ class ChatCall(msgspec.Struct, frozen=True):
     toolbox: Toolbox
     constraint: str | dict[str, Any] | None
     """What is sent as `format`."""
+    options: GivenOptions
     asked: Asked
     num_predict: int | None
     choices: int
@@ -97,14 +99,13 @@ class ChatCall(msgspec.Struct, frozen=True):
     @property
     def needs_facts(self) -> bool:
         talk = self.conversation
-        stop = any(self.request.stop or ()) or (self.request.options or {}).get("stop") is not None
-        asks = stop or self.toolbox.offers or talk.image_params or talk.audio_params
+        asks = self.options.stops or self.toolbox.offers or talk.image_params or talk.audio_params
         return bool(asks or self.asked.value)
 
     def plan(self, facts: ModelFacts, policy: Policy) -> Plan:
         self._check_capabilities(facts)
-        options = native_options(self.request, policy, facts, num_predict=self.num_predict)
-        keep_alive, unused_keep_alive = native_keep_alive(self.request, policy)
+        options = native_options(self.options, policy, facts, num_predict=self.num_predict)
+        keep_alive, unused_keep_alive = native_keep_alive(self.request.keep_alive, policy)
         think, unused_think = thinking(self.asked, policy, facts)
         native = self._native(facts.name, options.values, keep_alive, think)
         bodies = [_packed(native)]

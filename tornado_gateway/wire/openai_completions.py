@@ -19,7 +19,7 @@ from tornado_gateway.wire.ignored import unused_fields
 from tornado_gateway.wire.ollama import NativeCall, encode_json
 from tornado_gateway.wire.openai_chat_think import Asked, thinking
 from tornado_gateway.wire.openai_completions_encode import Answer, StreamEncoder, WholeEncoder
-from tornado_gateway.wire.options import Knobs, NativeOptions, check_knobs, native_keep_alive, native_options
+from tornado_gateway.wire.options import GivenOptions, Knobs, NativeOptions, native_keep_alive, native_options, read_knobs
 
 _MAX_PREDICT = 2**31 - 1
 _MAX_LOGPROBS = 20
@@ -67,6 +67,7 @@ class CompletionCall(msgspec.Struct, frozen=True):
     """One request, read and checked."""
 
     request: CompletionRequest
+    options: GivenOptions
     prompts: tuple[str, ...]
     choices: int
     """`n`: choices for each prompt that the client gets."""
@@ -94,8 +95,8 @@ class CompletionCall(msgspec.Struct, frozen=True):
     def plan(self, facts: ModelFacts, policy: Policy) -> Plan:
         _check_capabilities(self.request, facts)
         bound = whole_number(self.request.max_tokens, "max_tokens")
-        options = native_options(self.request, policy, facts, num_predict=min(bound, _MAX_PREDICT) if bound else None)
-        keep_alive, not_kept = native_keep_alive(self.request, policy)
+        options = native_options(self.options, policy, facts, num_predict=min(bound, _MAX_PREDICT) if bound else None)
+        keep_alive, not_kept = native_keep_alive(self.request.keep_alive, policy)
         think, not_thought = _thinking(self.request, policy, facts)
         shared = {**self._shared(), "think": think, "keep_alive": keep_alive}
         calls = tuple(self._native_call(index, facts, options, shared) for index in range(len(self.prompts) * self.runs))
@@ -156,12 +157,12 @@ class CompletionsDialect:
         if not request.model:
             raise required("model")
         prompts = _prompts(request.prompt)
-        check_knobs(request, limits)
+        options = read_knobs(request, limits)
         if (whole_number(request.max_tokens, "max_tokens") or 0) < 0:
             raise InvalidRequest("`max_tokens` must not be negative.", param="max_tokens")
         check_range(whole_number(request.logprobs, "logprobs"), "logprobs", 0, _MAX_LOGPROBS)
         choices, runs = _choices(request, len(prompts), limits)
-        return CompletionCall(request, prompts, choices, runs, tuple(_without_effect(request)), body, exact)
+        return CompletionCall(request, options, prompts, choices, runs, tuple(_without_effect(request)), body, exact)
 
 
 DIALECT = CompletionsDialect()

@@ -17,7 +17,7 @@ from tornado_gateway.wire.decode import check_range, decode_known, required, who
 from tornado_gateway.wire.dialect import Limits, ModelFacts, Plan, Policy, Stamp
 from tornado_gateway.wire.ignored import unused_fields
 from tornado_gateway.wire.ollama import NativeCall, Record, encode_json
-from tornado_gateway.wire.options import Knobs, check_knobs, native_keep_alive, native_options
+from tornado_gateway.wire.options import GivenOptions, Knobs, native_keep_alive, native_options, read_knobs
 
 _MAX_DIMENSIONS = 2**31 - 1
 _CHARS_A_TOKEN = 4
@@ -56,6 +56,7 @@ class EmbeddingCall(msgspec.Struct, frozen=True):
     model: str
     texts: tuple[str, ...]
     request: EmbeddingRequest
+    options: GivenOptions
     body: bytes
     exact: bool
     """Whether every field of the body is known."""
@@ -77,9 +78,8 @@ class EmbeddingCall(msgspec.Struct, frozen=True):
         return Plan(calls, self._encoder, unused_fields(self.body, KNOWN_FIELDS, ignored, exact=self.exact))
 
     def _fields(self, facts: ModelFacts, policy: Policy) -> tuple[dict[str, Any], tuple[str, ...]]:
-        knobs = _knobs(self.request)
-        options = native_options(knobs, policy, facts)
-        keep_alive, not_kept = native_keep_alive(knobs, policy)
+        options = native_options(self.options, policy, facts)
+        keep_alive, not_kept = native_keep_alive(self.request.keep_alive, policy)
         fields = {
             "truncate": bool(self.request.truncate),
             "dimensions": whole_number(self.request.dimensions, "dimensions"),
@@ -106,8 +106,8 @@ class EmbeddingsDialect:
         check_range(request.dimensions, "dimensions", 1, _MAX_DIMENSIONS)
         if request.encoding_format is not None and request.encoding_format.lower() not in ("float", "base64"):
             raise InvalidRequest("`encoding_format` must be 'float' or 'base64'.", param="encoding_format")
-        check_knobs(_knobs(request), limits)
-        return EmbeddingCall(request.model, texts, request, body, exact, max(1, limits.embed_part))
+        options = read_knobs(Knobs(options=request.options, keep_alive=request.keep_alive), limits)
+        return EmbeddingCall(request.model, texts, request, options, body, exact, max(1, limits.embed_part))
 
 
 DIALECT = EmbeddingsDialect()
@@ -178,10 +178,6 @@ def _native_call(facts: ModelFacts, fields: dict[str, Any], index: int, texts: S
         deterministic=True,
         prompt_tokens_estimate=sum(len(text) // _CHARS_A_TOKEN + 1 for text in texts),
     )
-
-
-def _knobs(request: EmbeddingRequest) -> Knobs:
-    return Knobs(options=request.options, keep_alive=request.keep_alive)
 
 
 def _texts(given: Any, limits: Limits) -> tuple[str, ...]:

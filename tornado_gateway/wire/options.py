@@ -1,6 +1,6 @@
 """Sampling and Ollama's own knobs, the same in every dialect: a client's fields and the operator's policy to native `options`.
 
-A dialect's request inherits `Knobs`; its `parse` calls `check_knobs`, its `plan` the `native_` functions. What a caller may
+A dialect's request inherits `Knobs`; its `parse` calls `read_knobs`, its `plan` the `native_` functions. What a caller may
 not set is never sent, and is named in what they return.
 """
 
@@ -52,6 +52,22 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     typical_p: float | None = None
 
 
+class GivenOptions(msgspec.Struct, frozen=True):
+    """What a caller asks for, by Ollama's names: each value checked, and in its one spelling (1 or 1.0), so that equal calls have equal bytes."""
+
+    fields: dict[str, Any] = {}
+    """What stands in fields of its own, but for `stop`."""
+    options: dict[str, Any] = {}
+    """What stands in `options`."""
+    stop: tuple[str, ...] = ()
+    """The texts of the field `stop`, without empty ones: with such a one Ollama would stop before the first token."""
+
+    @property
+    def stops(self) -> bool:
+        """Whether there are stop texts, so that those of the model are needed as well."""
+        return bool(self.stop) or "stop" in self.options
+
+
 class NativeOptions(msgspec.Struct, frozen=True):
     """What is sent as `options`, by name in alphabetical order, and which of the caller's fields have no effect."""
 
@@ -76,19 +92,21 @@ _values = attrgetter(*_FIELDS)
 _NOTHING_GIVEN = (None,) * len(_FIELDS)
 
 
-def check_knobs(knobs: Knobs, limits: Limits) -> None:
-    """Raises `InvalidRequest` for a value that no model could take."""
-    for name, value in _given(knobs):
-        if name in _RANGES:
-            check_range(value, name, *_RANGES[name])
-        else:
-            _checked(name, value, name)
-    if isinstance(knobs.stop, list) and len(knobs.stop) > limits.max_stop:
+def read_knobs(knobs: Knobs, limits: Limits) -> GivenOptions:
+    """The options that are asked for. Raises `InvalidRequest` for a value that no model could take, in whichever knob."""
+    values = _values(knobs)
+    fields = {} if values == _NOTHING_GIVEN else _fields(values)
+    stop = [knobs.stop] if isinstance(knobs.stop, str) else knobs.stop or []
+    if len(stop) > limits.max_stop:
         raise InvalidRequest(f"`stop` may hold {limits.max_stop} texts at most.", param="stop")
-    for name, value in (knobs.options or {}).items():
-        checked = _checked(name, value)
-        if name == "stop" and checked and len(checked) > limits.max_stop:
-            raise InvalidRequest(f"`options.stop` may hold {limits.max_stop} texts at most.", param="options.stop")
+    options = {name: _checked(name, value) for name, value in (knobs.options or {}).items() if value is not None}
+    if len(options.get("stop", ())) > limits.max_stop:
+        raise InvalidRequest(f"`options.stop` may hold {limits.max_stop} texts at most.", param="options.stop")
+    _check_others(knobs)
+    return GivenOptions(fields, options, tuple([text for text in stop if text]))
+
+
+def _check_others(knobs: Knobs) -> None:
     if isinstance(knobs.format, str) and knobs.format not in ("", "json"):
         raise InvalidRequest('`format` must be "json" or a JSON schema.', param="format")
     _check_keep_alive(knobs.keep_alive)
@@ -96,29 +114,22 @@ def check_knobs(knobs: Knobs, limits: Limits) -> None:
         raise InvalidRequest("`think` must be a boolean or one of low, medium, high and max.", param="think")
 
 
-def native_stop(stop: str | Sequence[str] | None, facts: ModelFacts) -> list[str]:
-    """The caller's stop texts and the model's own behind them: in Ollama a list replaces the model's. [] = leave them alone.
-
-    An empty text is left out: Ollama would stop before the first token.
-    """
-    texts = [stop] if isinstance(stop, str) else list(stop or ())
-    texts = [text for text in texts if text]
+def native_stop(stop: str | Sequence[str], facts: ModelFacts) -> list[str]:
+    """Stop texts and the model's own behind them: in Ollama a list replaces the model's. [] = leave them alone."""
+    texts = [text for text in ([stop] if isinstance(stop, str) else stop) if text]
     return list(dict.fromkeys((*texts, *facts.stop))) if texts else []
 
 
-def native_options(knobs: Knobs, policy: Policy, facts: ModelFacts, *, num_predict: int | None = None) -> NativeOptions:
+def native_options(given: GivenOptions, policy: Policy, facts: ModelFacts, *, num_predict: int | None = None) -> NativeOptions:
     """The operator's options, over them the caller's `options`, over them the caller's OpenAI fields.
 
     Load-time options are the operator's unless `policy.allow` names them.
     """
     values = {name: value for name, value in policy.options.items() if value is not None}
-    fields = _fields(knobs, num_predict)
+    fields = given.fields if num_predict is None else {**given.fields, "num_predict": num_predict}
     ignored = []
-    for name, given in (knobs.options or {}).items():
-        value = _checked(name, given)
-        if value is None:
-            continue
-        if not _may_set(name, policy) or name in fields or (name == "stop" and any(knobs.stop or ())):
+    for name, value in given.options.items():
+        if not _may_set(name, policy) or name in fields or (name == "stop" and given.stop):
             ignored.append(f"options.{name}")
         else:
             values[name] = value
@@ -127,19 +138,19 @@ def native_options(knobs: Knobs, policy: Policy, facts: ModelFacts, *, num_predi
             values[name] = value
         else:
             ignored.append(name)
-    if knobs.stop or "stop" in values:
-        stop = native_stop(knobs.stop, facts) or native_stop(values.pop("stop", None), facts)
+    if given.stop or "stop" in values:
+        stop = native_stop(given.stop or values.pop("stop"), facts)
         if stop:
             values["stop"] = stop
     return NativeOptions(dict(sorted(values.items())), tuple(ignored))
 
 
-def native_keep_alive(knobs: Knobs, policy: Policy) -> tuple[str | float | None, tuple[str, ...]]:
+def native_keep_alive(given: str | float | None, policy: Policy) -> tuple[str | float | None, tuple[str, ...]]:
     """What is sent as `keep_alive`, None for nothing; the caller's only where the operator allows it."""
-    if knobs.keep_alive is None:
+    if given is None:
         return policy.keep_alive, ()
     if "keep_alive" in policy.allow:
-        return knobs.keep_alive, ()
+        return given, ()
     return policy.keep_alive, ("keep_alive",)
 
 
@@ -150,19 +161,11 @@ def native_think(asked: bool | str | None, policy: Policy, facts: ModelFacts) ->
     return policy.think if asked is None else asked
 
 
-def _fields(knobs: Knobs, num_predict: int | None) -> dict[str, Any]:
-    """The options that have fields of their own, each value in its one spelling (1 or 1.0), so that equal calls have equal bytes."""
-    fields = {name: _checked(name, value) for name, value in _given(knobs)}
-    if num_predict is not None:
-        fields["num_predict"] = num_predict
+def _fields(values: Sequence[Any]) -> dict[str, Any]:
+    fields = {name: _checked(name, value, name) for name, value in zip(_FIELDS, values, strict=True) if value is not None}
+    for name, (low, high) in _RANGES.items():
+        check_range(fields.get(name), name, low, high)
     return fields
-
-
-def _given(knobs: Knobs) -> list[tuple[str, Any]]:
-    values = _values(knobs)
-    if values == _NOTHING_GIVEN:
-        return []
-    return [(name, value) for name, value in zip(_FIELDS, values, strict=True) if value is not None]
 
 
 def _may_set(name: str, policy: Policy) -> bool:
@@ -172,8 +175,6 @@ def _may_set(name: str, policy: Policy) -> bool:
 def _checked(name: str, value: Any, param: str | None = None) -> Any:
     """One of the caller's options in the type that Ollama wants."""
     param = param or f"options.{name}"
-    if value is None:
-        return None
     if name in _NUMBERS:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InvalidRequest(f"`{param}` must be a number.", param=param)
