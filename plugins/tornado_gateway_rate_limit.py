@@ -28,7 +28,7 @@ from tornado_gateway.hookspecs import (
 )
 from tornado_gateway_rate_limit_keeper import LimitKeeper, SharedLine, SharedMeters
 from tornado_gateway_rate_limit_line import Gate, Line, Party, Patience, Refused
-from tornado_gateway_rate_limit_meters import Hold, MemoryMeters, Meters, Rate, Reading, Taken, Want
+from tornado_gateway_rate_limit_meters import Hold, MemoryMeters, Meters, OwnMeters, Rate, Reading, Taken, Want
 
 _NOBODY = Principal("anonymous")
 _REQUESTS = ("X-RateLimit-Limit-Requests", "X-RateLimit-Remaining-Requests", "X-RateLimit-Reset-Requests")
@@ -77,7 +77,7 @@ class RateLimit:
     ) -> None:
         self._settings = settings
         self._memory = MemoryMeters(settings.max_tenants, clock)
-        self._meters = meters or self._memory
+        self._meters = meters or OwnMeters(self._memory)
         self._line: Line | SharedLine = Line()
 
     @hookimpl
@@ -89,7 +89,7 @@ class RateLimit:
         """With several workers the counting is done in their parent: what one may do, all may do together."""
         if server.shared is not None:
             self._line = SharedLine(server.shared)
-            if self._meters is self._memory:
+            if isinstance(self._meters, OwnMeters):
                 self._meters = SharedMeters(server.shared)
 
     @hookimpl

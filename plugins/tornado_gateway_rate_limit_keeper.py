@@ -34,19 +34,19 @@ class LimitKeeper(Keeper):
     async def reconfigure(self, settings: Any) -> None:
         self._meters.resize(settings.max_tenants)
 
-    async def take(self, life: int, wants: list[Any]) -> Taken:
-        taken = await self._meters.take(msgspec.convert(wants, list[Want]))
+    def take(self, life: int, wants: list[Any]) -> Taken:
+        taken = self._meters.take(msgspec.convert(wants, list[Want]))
         for hold in taken.holds:
             self._holds[life][hold.key, hold.number] = hold
         return taken
 
-    async def settle(self, life: int, holds: list[Any], used: int) -> None:
+    def settle(self, life: int, holds: list[Any], used: int) -> None:
         known = self._holds[life]
         settled = [known.pop((hold.key, hold.number), None) for hold in msgspec.convert(holds, list[Hold])]
-        await self._meters.settle([hold for hold in settled if hold is not None], used)
+        self._meters.settle([hold for hold in settled if hold is not None], used)
 
-    async def give_back(self, life: int, wants: list[Any]) -> None:
-        await self._meters.give_back(msgspec.convert(wants, list[Want]))
+    def give_back(self, life: int, wants: list[Any]) -> None:
+        self._meters.give_back(msgspec.convert(wants, list[Want]))
 
     async def enter(
         self, life: int, number: int, party: tuple[int, str, bool], gates: list[Any], patience: Any
@@ -70,7 +70,7 @@ class LimitKeeper(Keeper):
         for release, _ in self._places.pop(life, {}).values():
             release()
         for hold in self._holds.pop(life, {}).values():
-            await self._meters.settle([hold], hold.amount)
+            self._meters.settle([hold], hold.amount)
 
     def _party(self, life: int, number: int, tenant: str, begun: bool) -> Party:
         party = self._parties.get((life, number))

@@ -94,7 +94,7 @@ class Meters(Protocol):
 
 
 class MemoryMeters:
-    """Meters of this process, at most `size` of them.
+    """Meters of this process, at most `size` of them: what `Meters` does, without a wait.
 
     A meter that is in use is never forgotten, since that would give its owner a fresh allowance: when all are, newcomers wait.
     """
@@ -110,7 +110,7 @@ class MemoryMeters:
     def resize(self, size: int) -> None:
         self._size = size
 
-    async def take(self, wants: Sequence[Want]) -> Taken:
+    def take(self, wants: Sequence[Want]) -> Taken:
         now = self._clock()
         found = self._find(wants, now)
         if found is None:
@@ -124,7 +124,7 @@ class MemoryMeters:
                     holds.append(Hold(want.key, want.rate, number, want.amount))
         return Taken([meter.reading(want.rate, wait) for (meter, want), wait in zip(found, waits, strict=True)], holds)
 
-    async def settle(self, holds: Sequence[Hold], used: int) -> None:
+    def settle(self, holds: Sequence[Hold], used: int) -> None:
         now = self._clock()
         for hold in holds:
             meter = self._meters.get(hold.key)
@@ -132,7 +132,7 @@ class MemoryMeters:
                 meter.drain(hold.rate, now)
                 meter.settle(hold.number, hold.amount, used)
 
-    async def give_back(self, wants: Sequence[Want]) -> None:
+    def give_back(self, wants: Sequence[Want]) -> None:
         now = self._clock()
         for want in wants:
             meter = self._meters.get(want.key)
@@ -160,6 +160,22 @@ class MemoryMeters:
                 if len(self._meters) + number <= self._size:
                     break
         return len(self._meters) + number <= self._size
+
+
+class OwnMeters:
+    """`Meters` of a process that counts for itself alone."""
+
+    def __init__(self, memory: MemoryMeters) -> None:
+        self._memory = memory
+
+    async def take(self, wants: Sequence[Want]) -> Taken:
+        return self._memory.take(wants)
+
+    async def settle(self, holds: Sequence[Hold], used: int) -> None:
+        self._memory.settle(holds, used)
+
+    async def give_back(self, wants: Sequence[Want]) -> None:
+        self._memory.give_back(wants)
 
 
 class _Meter:
