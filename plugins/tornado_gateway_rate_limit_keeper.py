@@ -6,6 +6,7 @@ What a worker holds when it dies is given back: places at once, reservations as 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections import defaultdict
@@ -15,7 +16,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import msgspec
 
-from tornado_gateway.hookspecs import Keeper, Shared
+from tornado_gateway.hookspecs import Keeper, Shared, SharedUnavailable
 from tornado_gateway_rate_limit_line import Gate, Line, Party, Patience, Refused
 from tornado_gateway_rate_limit_meters import Hold, Key, MemoryMeters, Taken, Want
 
@@ -34,11 +35,13 @@ class LimitKeeper(Keeper):
     async def reconfigure(self, settings: Any) -> None:
         self._meters.resize(settings.max_tenants)
 
-    def take(self, life: int, wants: list[Any]) -> Taken:
-        taken = self._meters.take(msgspec.convert(wants, list[Want]))
-        for hold in taken.holds:
-            self._holds[life][hold.key, hold.number] = hold
-        return taken
+    def take(self, life: int, asked: list[Any]) -> list[Taken]:
+        """For several requests, one after another."""
+        answers = [self._meters.take(wants) for wants in msgspec.convert(asked, list[list[Want]])]
+        for taken in answers:
+            for hold in taken.holds:
+                self._holds[life][hold.key, hold.number] = hold
+        return answers
 
     def settle(self, life: int, holds: list[Any], used: int) -> None:
         known = self._holds[life]
@@ -81,35 +84,42 @@ class LimitKeeper(Keeper):
 
 
 class SharedMeters:
-    """`Meters` of a worker."""
+    """`Meters` of a worker. Requests that come together are counted with one question: the way to the parent costs more than the counting."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._refunds: set[asyncio.Task[None]] = set()
+        self._waiting: list[tuple[Sequence[Want], asyncio.Future[Taken]]] = []
+        """Who came in this turn of the loop: they are asked for in the next."""
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def take(self, wants: Sequence[Want]) -> Taken:
-        asking = self._shared.call("take", wants)
-        if not any(want.reserve for want in wants):
-            return msgspec.convert(await asking, Taken)
-        task = asyncio.ensure_future(asking)
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            task = loop.create_task(self._ask())
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+        taken: asyncio.Future[Taken] = loop.create_future()
+        self._waiting.append((wants, taken))
+        return await taken
+
+    async def _ask(self) -> None:
+        waiting, self._waiting = self._waiting, []
         try:
-            return msgspec.convert(await asyncio.shield(task), Taken)
-        except asyncio.CancelledError:
-            # What was reserved may have been given already, and its news be on the way: it would never be settled.
-            task.add_done_callback(self._refund)
-            raise
-
-    def _refund(self, taking: asyncio.Task[Any]) -> None:
-        if taking.cancelled() or taking.exception() is not None:
+            answers = msgspec.convert(await self._shared.call("take", [wants for wants, _ in waiting]), list[Taken])
+        except SharedUnavailable as error:
+            for _, taken in waiting:
+                if not taken.done():
+                    taken.set_exception(SharedUnavailable(*error.args))
             return
-        task = asyncio.ensure_future(self.settle(msgspec.convert(taking.result(), Taken).holds, 0))
-        self._refunds.add(task)
-        task.add_done_callback(self._refunded)
-
-    def _refunded(self, task: asyncio.Task[None]) -> None:
-        self._refunds.discard(task)
-        if not task.cancelled():
-            task.exception()  # the parent is gone, and its meters with it
+        unwanted: list[Hold] = []
+        for (_, taken), answer in zip(waiting, answers, strict=True):
+            if taken.done():
+                unwanted += answer.holds  # who wanted it has left meanwhile: it would never be settled
+            else:
+                taken.set_result(answer)
+        if unwanted:
+            with contextlib.suppress(SharedUnavailable):  # the parent is gone, and its meters with it
+                await self.settle(unwanted, 0)
 
     async def settle(self, holds: Sequence[Hold], used: int) -> None:
         await self._shared.call("settle", holds, used)

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from processes import until
 
+from tornado_gateway.hookspecs import SharedUnavailable
 from tornado_gateway_rate_limit_keeper import LimitKeeper, SharedLine, SharedMeters
 from tornado_gateway_rate_limit_line import Gate, Party, Patience, Refused
 from tornado_gateway_rate_limit_meters import Hold, Rate, Want
@@ -52,6 +53,36 @@ async def test_c46_two_workers_share_one_allowance() -> None:
 
     assert [answer.refused for answer in taken] == [None, None, 0]
     assert [answer.readings[0].remaining for answer in taken] == [1, 0, 0]
+
+
+async def test_requests_that_come_together_are_counted_one_by_one_with_one_question() -> None:
+    asked: list[str] = []
+
+    class Counting(Wire):
+        async def call(self, method: str, *args: Any, seconds: float | None = 5.0) -> Any:
+            asked.append(method)
+            return await super().call(method, *args, seconds=seconds)
+
+    meters = SharedMeters(Counting(keeper()))
+
+    taken = await asyncio.gather(*[meters.take([REQUEST]) for _ in range(3)])
+    later = await meters.take([REQUEST])
+
+    assert [answer.refused for answer in (*taken, later)] == [None, None, 0, 0]
+    assert asked == ["take", "take"]
+
+
+async def test_without_a_parent_each_of_those_who_ask_together_is_told() -> None:
+    class Cut(Wire):
+        async def call(self, method: str, *args: Any, seconds: float | None = 5.0) -> Any:
+            raise SharedUnavailable("The parent process is gone.")
+
+    meters = SharedMeters(Cut(keeper()))
+
+    told = await asyncio.gather(*[meters.take([REQUEST]) for _ in range(3)], return_exceptions=True)
+
+    assert all(isinstance(error, SharedUnavailable) for error in told)
+    assert len(set(map(id, told))) == 3  # each its own: one that is raised in several places would collect their traces
 
 
 async def test_what_was_reserved_is_settled_with_what_was_used() -> None:
@@ -156,11 +187,14 @@ async def test_what_was_reserved_for_one_who_left_meanwhile_is_given_back() -> N
             await go.wait()
             return given
 
-    taking = asyncio.ensure_future(SharedMeters(Slow(keeper())).take([TOKENS]))
+    meters = SharedMeters(Slow(keeper()))
+    taking = asyncio.ensure_future(meters.take([TOKENS]))
+    beside = asyncio.ensure_future(meters.take([REQUEST]))
     await asked.wait()
     taking.cancel()
     await asyncio.gather(taking, return_exceptions=True)
     go.set()
+    assert (await beside).refused is None
     await until(lambda: not shared._holds[1])
     assert (await SharedMeters(wire).take([TOKENS])).refused is None
 
