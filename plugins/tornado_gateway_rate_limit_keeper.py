@@ -6,7 +6,6 @@ What a worker holds when it dies is given back: places at once, reservations as 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import time
 from collections import defaultdict
@@ -118,14 +117,13 @@ class SharedMeters:
             else:
                 taken.set_result(answer)
         if unwanted:
-            with contextlib.suppress(SharedUnavailable):  # the parent is gone, and its meters with it
-                await self.settle(unwanted, 0)
+            await self.settle(unwanted, 0)
 
     async def settle(self, holds: Sequence[Hold], used: int) -> None:
-        await self._shared.call("settle", holds, used)
+        self._shared.tell("settle", holds, used)  # what is not heard stays counted as it was reserved
 
     async def give_back(self, wants: Sequence[Want]) -> None:
-        await self._shared.call("give_back", wants)
+        self._shared.tell("give_back", wants)
 
 
 class SharedLine:

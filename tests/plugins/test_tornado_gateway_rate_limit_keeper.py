@@ -187,7 +187,7 @@ async def test_what_was_reserved_for_one_who_left_meanwhile_is_given_back() -> N
             await go.wait()
             return given
 
-    meters = SharedMeters(Slow(keeper()))
+    meters = SharedMeters(Slow(shared))
     taking = asyncio.ensure_future(meters.take([TOKENS]))
     beside = asyncio.ensure_future(meters.take([REQUEST]))
     await asked.wait()
