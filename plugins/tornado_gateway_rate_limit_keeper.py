@@ -102,7 +102,8 @@ class SharedMeters:
         return await taken
 
     async def _ask(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting = [entry for entry in self._waiting if not entry[1].done()]  # who has left already is not counted
+        self._waiting = []
         try:
             answers = msgspec.convert(await self._shared.call("take", [wants for wants, _ in waiting]), list[Taken])
         except SharedUnavailable as error:
