@@ -47,9 +47,8 @@ class Flights:
             del self._joinable[flight.key]
 
     def forget(self, flight: Flight) -> None:
-        """The generation has ended."""
+        """The generation has ended, and what it held is given back."""
         self._running.discard(flight)
-        self.close(flight)
 
     async def stop(self) -> None:
         """Stop every generation, and wait until each has stopped."""
@@ -95,11 +94,13 @@ class Flight:
             raise
         finally:
             self._end(failure)
+            self._flights.forget(self)
 
     async def stop(self) -> None:
         """End it; Ollama has been stopped when this returns."""
         self._end(_stopped())  # said here: a task that is cancelled before its first step never comes to say it
         if self.task is not None:
+            self.task.add_done_callback(lambda _: self._flights.forget(self))
             self.task.cancel()
             await asyncio.wait([self.task])
 
@@ -135,7 +136,7 @@ class Flight:
     def _end(self, failure: BaseException | None) -> None:
         if not self.ended:
             self.ended, self.failure = True, failure
-            self._flights.forget(self)
+            self._flights.close(self)
             self._wake()
 
     async def _wait_for_room(self) -> None:

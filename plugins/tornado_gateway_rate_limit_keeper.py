@@ -34,12 +34,18 @@ class LimitKeeper(Keeper):
     async def reconfigure(self, settings: Any) -> None:
         self._meters.resize(settings.max_tenants)
 
-    def take(self, life: int, asked: list[Any]) -> list[Taken]:
-        """For several requests, one after another."""
-        answers = [self._meters.take(wants) for wants in msgspec.convert(asked, list[list[Want]])]
-        for taken in answers:
+    def take(self, life: int, asked: list[Any]) -> list[Taken | None]:
+        """For several requests, one after another; None for one that asks for what cannot be counted."""
+        answers: list[Taken | None] = []
+        for wants in asked:
+            try:
+                taken = self._meters.take(msgspec.convert(wants, list[Want]))
+            except msgspec.ValidationError:
+                answers.append(None)
+                continue
             for hold in taken.holds:
                 self._holds[life][hold.key, hold.number] = hold
+            answers.append(taken)
         return answers
 
     def settle(self, life: int, holds: list[Any], used: int) -> None:
@@ -87,38 +93,49 @@ class SharedMeters:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._waiting: list[tuple[Sequence[Want], asyncio.Future[Taken]]] = []
+        self._waiting: list[tuple[msgspec.Raw, asyncio.Future[Taken]]] = []
         """Who came in this turn of the loop: they are asked for in the next."""
         self._asking: set[asyncio.Task[None]] = set()
 
     async def take(self, wants: Sequence[Want]) -> Taken:
+        asked = msgspec.Raw(_encode(wants))  # what cannot be sent fails here, and not those who ask beside it
         loop = asyncio.get_running_loop()
         if not self._waiting:
             task = loop.create_task(self._ask())
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
         taken: asyncio.Future[Taken] = loop.create_future()
-        self._waiting.append((wants, taken))
-        return await taken
+        self._waiting.append((asked, taken))
+        try:
+            return await taken
+        except asyncio.CancelledError:
+            if taken.done() and not taken.cancelled() and taken.exception() is None:
+                await self._settle_unused(taken.result())  # it came in the same turn of the loop as the cancellation
+            raise
 
     async def _ask(self) -> None:
         waiting = [entry for entry in self._waiting if not entry[1].done()]  # who has left already is not counted
         self._waiting = []
         try:
-            answers = msgspec.convert(await self._shared.call("take", [wants for wants, _ in waiting]), list[Taken])
-        except SharedUnavailable as error:
+            answers = msgspec.convert(await self._shared.call("take", [asked for asked, _ in waiting]), list[Taken | None])
+        except Exception as error:  # noqa: BLE001  # each has to hear of it: whoever waits would wait for ever
             for _, taken in waiting:
                 if not taken.done():
                     taken.set_exception(SharedUnavailable(*error.args))
             return
-        unwanted: list[Hold] = []
         for (_, taken), answer in zip(waiting, answers, strict=True):
-            if taken.done():
-                unwanted += answer.holds  # who wanted it has left meanwhile: it would never be settled
+            if taken.done():  # who wanted it has left meanwhile
+                if answer is not None:
+                    await self._settle_unused(answer)
+            elif answer is None:
+                taken.set_exception(SharedUnavailable("The parent process cannot count this."))
             else:
                 taken.set_result(answer)
-        if unwanted:
-            await self.settle(unwanted, 0)
+
+    async def _settle_unused(self, taken: Taken) -> None:
+        """What nobody uses would otherwise never be settled."""
+        if taken.holds:
+            await self.settle(taken.holds, 0)
 
     async def settle(self, holds: Sequence[Hold], used: int) -> None:
         self._shared.tell("settle", holds, used)  # what is not heard stays counted as it was reserved
@@ -160,3 +177,6 @@ class _Once:
         function, self._function = self._function, None
         if function is not None:
             function()
+
+
+_encode = msgspec.msgpack.Encoder().encode

@@ -1,6 +1,7 @@
 """Generations with several readers: who gets what, when they stop, and that nobody waits on a dead one."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncGenerator, Callable, Sequence
 
@@ -271,6 +272,32 @@ async def test_shutting_down_stops_all_and_tells_the_readers() -> None:
     assert ollama.ended == "stopped"
     with pytest.raises(Overloaded):
         await asyncio.wait_for(text(reader), 5)
+
+
+async def test_shutting_down_waits_for_one_that_somebody_else_has_begun_to_stop() -> None:
+    flights, stopped = Flights(100_000), asyncio.Event()
+
+    async def slow_to_stop() -> AsyncGenerator[Sequence[Record], None]:
+        try:
+            yield [word("a")]
+            await asyncio.Event().wait()
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):  # told to stop once more while it does
+                await asyncio.Event().wait()
+            stopped.set()
+
+    reader = begin(flights, slow_to_stop)
+    await anext(reader)
+    leaving = asyncio.ensure_future(reader.aclose())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    assert len(flights) == 1
+
+    await asyncio.wait_for(flights.stop(), 5)
+
+    assert stopped.is_set()
+    assert len(flights) == 0
 
 
 async def test_to_whoever_iterates_a_reader_is_an_asynchronous_generator() -> None:

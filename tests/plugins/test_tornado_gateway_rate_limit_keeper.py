@@ -10,7 +10,7 @@ from processes import until
 from tornado_gateway.hookspecs import SharedUnavailable
 from tornado_gateway_rate_limit_keeper import LimitKeeper, SharedLine, SharedMeters
 from tornado_gateway_rate_limit_line import Gate, Party, Patience, Refused
-from tornado_gateway_rate_limit_meters import Hold, Rate, Want
+from tornado_gateway_rate_limit_meters import Hold, Rate, Taken, Want
 
 GATE = Gate(("all",), 1, "One at once")
 PATIENT = Patience(4, 4, 5.0)
@@ -197,6 +197,47 @@ async def test_what_was_reserved_for_one_who_left_meanwhile_is_given_back() -> N
     assert (await beside).refused is None
     await until(lambda: not shared._holds[1])
     assert (await SharedMeters(wire).take([TOKENS])).refused is None
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_what_was_reserved_for_one_who_leaves_as_the_answer_comes_is_given_back(turns: int) -> None:
+    shared = keeper()
+    answered = asyncio.Event()
+
+    class Told(Wire):
+        async def call(self, method: str, *args: Any, seconds: float | None = 5.0) -> Any:
+            given = await super().call(method, *args, seconds=seconds)
+            answered.set()
+            return given
+
+    taking = asyncio.ensure_future(SharedMeters(Told(shared)).take([TOKENS]))
+
+    outcome, _ = await asyncio.gather(taking, _cancelled(taking, answered, turns), return_exceptions=True)
+
+    assert len(shared._holds[1]) == (0 if isinstance(outcome, asyncio.CancelledError) else 1)
+
+
+async def _cancelled(task: asyncio.Task[Any], after: asyncio.Event, turns: int) -> None:
+    await after.wait()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+
+
+@pytest.mark.parametrize("name", ["rate", "spelling", "size"])
+async def test_one_that_cannot_be_counted_takes_nobody_beside_it_down(name: str) -> None:
+    bad = {
+        "rate": Want(("requests", "b"), Rate(60.5, 2)),  # type: ignore[arg-type]  # what a plugin may say of a caller
+        "spelling": Want(("requests", "\ud800"), Rate(60, 2)),
+        "size": Want(("requests", "b"), Rate(2**64, 2)),
+    }[name]
+    meters = SharedMeters(Wire(keeper()))
+
+    failed, good = await asyncio.wait_for(asyncio.gather(meters.take([bad]), meters.take([REQUEST]), return_exceptions=True), 5)
+
+    assert isinstance(failed, Exception)
+    assert isinstance(good, Taken)
+    assert good.refused is None
 
 
 async def test_a_request_that_came_to_nothing_is_given_back() -> None:
