@@ -83,8 +83,8 @@ class Flight:
             try:
                 async for batch in records:
                     self._add(batch)
-                    if self._weight > self._flights.max_bytes:
-                        await self._wait_for_room()
+                    while self._weight > self._flights.max_bytes and self.readers:
+                        await self._next_room()
             finally:
                 await records.aclose()
         except Exception as error:  # noqa: BLE001  # it is the readers' to hear of
@@ -139,10 +139,10 @@ class Flight:
             self._flights.close(self)
             self._wake()
 
-    async def _wait_for_room(self) -> None:
-        while self._weight > self._flights.max_bytes and self.readers:
-            self._room = asyncio.get_running_loop().create_future()
-            await self._room
+    def _next_room(self) -> asyncio.Future[None]:
+        """Is done when there may be room again."""
+        self._room = asyncio.get_running_loop().create_future()
+        return self._room
 
     def _let_go(self) -> None:
         """Drop what every reader has taken; the beginning is gone then, so nobody can join any more."""

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import msgspec
 
 from tornado_gateway.hookspecs import Keeper, Shared, SharedUnavailable
-from tornado_gateway_rate_limit_line import Gate, Line, Party, Patience, Refused
+from tornado_gateway_rate_limit_line import Gate, Line, Party, Patience, Refused, has_come
 from tornado_gateway_rate_limit_meters import Hold, Key, MemoryMeters, Taken, Want
 
 
@@ -109,8 +109,8 @@ class SharedMeters:
         try:
             return await taken
         except asyncio.CancelledError:
-            if taken.done() and not taken.cancelled() and taken.exception() is None:
-                await self._settle_unused(taken.result())  # it came in the same turn of the loop as the cancellation
+            if has_come(taken):
+                await self._settle_unused(taken.result())
             raise
 
     async def _ask(self) -> None:

@@ -11,6 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Key = tuple[str, ...]
 
@@ -107,7 +108,7 @@ class Line:
             await waiter.place
         except asyncio.CancelledError:
             # The place may have come in the same turn of the loop as the cancellation: it is another's now.
-            if waiter.place.done() and not waiter.place.cancelled() and waiter.place.exception() is None:
+            if has_come(waiter.place):
                 self.leave(gates, self._held_seconds)
             raise
         finally:
@@ -166,6 +167,11 @@ class Line:
             line.remove(waiter)
             if not line:
                 del self._lines[waiter.party.tenant]
+
+
+def has_come(future: asyncio.Future[Any]) -> bool:
+    """Whether there is a result: to ask when the wait for it was cancelled, since both may come in one turn of the loop."""
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 class _Place:

@@ -145,18 +145,20 @@ class Worker:
         if kind == "answer":
             future.set_result(value)
         else:
-            future.set_exception(SharedUnavailable(value))
+            self._fail(future, value)
 
     def _expire(self, number: int, seconds: float) -> None:
-        future = self._calls[number]
-        if not future.done():
-            future.set_exception(SharedUnavailable(f"The parent process did not answer within {seconds:g} s."))
-            self._send(["cancel", number])
+        self._fail(self._calls[number], f"The parent process did not answer within {seconds:g} s.")
+        self._send(["cancel", number])
 
     def _fail_calls(self) -> None:
         for future in self._calls.values():
-            if not future.done():
-                future.set_exception(SharedUnavailable("The parent process is gone."))
+            self._fail(future, "The parent process is gone.")
+
+    @staticmethod
+    def _fail(future: asyncio.Future[Any], reason: str) -> None:
+        if not future.done():
+            future.set_exception(SharedUnavailable(reason))
 
     async def _beat(self, channel: Channel) -> None:
         while True:

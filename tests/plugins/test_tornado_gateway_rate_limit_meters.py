@@ -42,7 +42,7 @@ class Oracle:
 
 
 def admitted(meters: MemoryMeters, *wants: Want) -> bool:
-    return (meters.take(wants)).refused is None
+    return meters.take(wants).refused is None
 
 
 def test_a_burst_of_the_whole_allowance_is_admitted_and_no_more() -> None:
@@ -59,7 +59,7 @@ def test_waiting_exactly_as_long_as_told_is_enough_and_a_nanosecond_less_is_not(
     odd = want(rate=Rate(7, 1))
     meters.take([odd])
 
-    wait = round((meters.take([odd])).readings[0].wait * 1e9)
+    wait = round(meters.take([odd]).readings[0].wait * 1e9)
     clock.now += wait - 1
     too_early = admitted(meters, odd)
     clock.now += 1
@@ -76,7 +76,7 @@ def test_a_refusal_takes_nothing_from_any_meter() -> None:
     taken = meters.take([large, small])
 
     assert taken.refused == 1
-    assert (meters.take([large])).readings[0].remaining == 59
+    assert meters.take([large]).readings[0].remaining == 59
 
 
 def test_of_several_refusals_the_one_with_the_longest_wait_speaks() -> None:
@@ -84,7 +84,7 @@ def test_of_several_refusals_the_one_with_the_longest_wait_speaks() -> None:
     fast, slow = want("fast", rate=Rate(60, 1)), want("slow", rate=Rate(1, 1))
     meters.take([fast, slow])
 
-    assert (meters.take([fast, slow])).refused == 1
+    assert meters.take([fast, slow]).refused == 1
 
 
 def test_a_reservation_is_settled_to_the_token() -> None:
@@ -96,7 +96,7 @@ def test_a_reservation_is_settled_to_the_token() -> None:
     meters.settle(first.holds, 317)
     meters.settle(second.holds, 0)
 
-    assert (meters.take([want(rate=tokens, amount=1)])).readings[0].remaining == 1000 - 317 - 1
+    assert meters.take([want(rate=tokens, amount=1)]).readings[0].remaining == 1000 - 317 - 1
 
 
 def test_a_refund_gives_back_no_more_than_the_reservation_still_takes_up() -> None:
@@ -110,7 +110,7 @@ def test_a_refund_gives_back_no_more_than_the_reservation_still_takes_up() -> No
     meters.settle(held.holds, 0)
 
     # Without the reservation the bucket would have been full: 50 used just now, 50 left.
-    assert (meters.take([want(rate=rate, amount=0)])).readings[0].remaining == 50
+    assert meters.take([want(rate=rate, amount=0)]).readings[0].remaining == 50
 
 
 def test_more_used_than_allowed_is_paid_off_before_the_next() -> None:
@@ -121,7 +121,7 @@ def test_more_used_than_allowed_is_paid_off_before_the_next() -> None:
 
     meters.settle(held.holds, 180)
 
-    assert (meters.take([want(rate=rate)])).readings[0].wait == 121.0
+    assert meters.take([want(rate=rate)]).readings[0].wait == 121.0
     clock.now += 121 * SECOND
     assert admitted(meters, want(rate=rate))
 
@@ -132,7 +132,7 @@ def test_a_meter_in_use_is_never_forgotten_for_a_newcomer() -> None:
     meters = MemoryMeters(100, clock)
     assert admitted(meters, want("victim", rate=Rate(1, 1)))
 
-    refused = [(meters.take([want(f"peer {number}", rate=Rate(1, 1))])).full for number in range(5_000)]
+    refused = [meters.take([want(f"peer {number}", rate=Rate(1, 1))]).full for number in range(5_000)]
 
     assert len(meters) == 100
     assert refused.count(False) == 99
@@ -155,11 +155,11 @@ def test_a_meter_with_an_open_reservation_stays() -> None:
     meters = MemoryMeters(1, clock)
     held = meters.take([want("busy", rate=Rate(60, 60), amount=1, reserve=True)])
     clock.now += 3600 * SECOND
-    assert (meters.take([want("newcomer")])).full
+    assert meters.take([want("newcomer")]).full
 
     meters.settle(held.holds, 0)
 
-    assert not (meters.take([want("newcomer")])).full
+    assert not meters.take([want("newcomer")]).full
 
 
 def test_names_that_run_together_have_meters_of_their_own() -> None:
@@ -185,7 +185,7 @@ def test_a_new_rate_finds_what_was_used() -> None:
     for _ in range(30):
         meters.take([want(rate=Rate(60, 60))])
 
-    assert (meters.take([want(rate=Rate(40, 40))])).readings[0].remaining == 9
+    assert meters.take([want(rate=Rate(40, 40))]).readings[0].remaining == 9
 
 
 @given(
@@ -226,4 +226,4 @@ def test_reserving_never_lets_more_through_than_knowing_what_will_be_used(
         for _, holds, charged in [entry for entry in running if entry[0] <= turn]:
             meters.settle(holds, charged)
         running = [entry for entry in running if entry[0] > turn]
-        assert (meters.take([want(rate=rate, amount=0)])).readings[0].remaining <= oracle.level
+        assert meters.take([want(rate=rate, amount=0)]).readings[0].remaining <= oracle.level

@@ -96,7 +96,7 @@ def read_knobs(knobs: Knobs, limits: Limits) -> GivenOptions:
     """The options that are asked for. Raises `InvalidRequest` for a value that no model could take, in whichever knob."""
     values = _values(knobs)
     fields = {} if values == _NOTHING_GIVEN else _fields(values)
-    stop = [knobs.stop] if isinstance(knobs.stop, str) else knobs.stop or []
+    stop = _texts("stop", knobs.stop or [])
     if len(stop) > limits.max_stop:
         raise InvalidRequest(f"`stop` may hold {limits.max_stop} texts at most.", param="stop")
     options = {name: _checked(name, value) for name, value in (knobs.options or {}).items() if value is not None}
