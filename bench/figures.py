@@ -54,10 +54,10 @@ class Lengths:
 
     rounds: int = 3
     starts: int = 3
-    whole: float = 3
+    whole: float = 2
     whole_slow: float = 12
-    burst: float = 3
-    paced: float = 4
+    burst: float = 2
+    paced: float = 3
     cached: float = 2
     latency: float = 2
     requests: int = 10_000
@@ -66,7 +66,7 @@ class Lengths:
 
 
 QUICK = Lengths(
-    rounds=1, starts=1, whole=2, whole_slow=5, burst=1.5, paced=2, cached=1, latency=1, requests=10_000, requests_limit=4, sizes=False
+    rounds=1, starts=1, whole=1, whole_slow=5, burst=1, paced=1.5, cached=1, latency=1, requests=10_000, requests_limit=4, sizes=False
 )  # fmt: skip
 
 
@@ -100,22 +100,21 @@ def round_of(
     peers: Sequence[Running], direct: Address, lengths: Lengths, samples: Samples, said: Callable[[str], None]
 ) -> None:
     """One round: figure by figure, all peers in turn, so that a slow minute of the machine hits all alike."""
-    for running in peers:
+    for running in _there_and_back(peers):
         said(f"{running.peer.name}: requests")
         _whole(running, lengths, samples)
-    for running in _streaming(peers):
+        if running.peer.name == "shipped":
+            said(f"{running.peer.name}: cached answers")
+            _cached(running, lengths, samples)
+    for running in _there_and_back(_streaming(peers)):
         said(f"{running.peer.name}: bursts")
         _burst(running, lengths, samples)
-    for running in _streaming(peers):
+    for running in _there_and_back(_streaming(peers)):
         said(f"{running.peer.name}: paced streams")
         _paced(running, lengths, samples)
     for running in peers:
         said(f"{running.peer.name}: latency")
         _latency(running, direct, lengths, samples)
-    for running in peers:
-        if running.peer.name == "shipped":
-            said(f"{running.peer.name}: cached answers")
-            _cached(running, lengths, samples)
 
 
 def memory_with_streams(running: Running, lengths: Lengths, samples: Samples) -> None:
@@ -142,6 +141,11 @@ def memory_after_requests(running: Running, lengths: Lengths, samples: Samples) 
     if done < lengths.requests:
         samples.note(f"{running.peer.title}: memory after {done:,.0f} requests, not {lengths.requests:,}")
     samples.add(running.peer.name, "after_mb", running.program.memory_bytes() / 1e6)
+
+
+def _there_and_back(peers: Sequence[Running]) -> list[Running]:
+    """Each twice, so that a machine that grows slower or faster does so for all alike; but for slow ones, which get their time at once."""
+    return [*peers, *(running for running in reversed(peers) if not running.peer.slow)]
 
 
 def _streaming(peers: Sequence[Running]) -> list[Running]:

@@ -93,6 +93,22 @@ def test_a_budget_names_only_peers_and_figures_that_exist(bench: Any) -> None:
     assert {place.partition(".")[2] for place in places} <= figures
 
 
+def test_cpu_time_is_that_of_a_program_and_its_children(bench: Any, tmp_path: Path) -> None:
+    processes, log = bench("processes"), tmp_path / "log"
+    work = "import time\nwhile time.process_time() < %s: pass\nprint(time.process_time(), flush=True)\n"
+    child = work % 0.3 + "time.sleep(60)"
+    parent = work % 0.2 + f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+
+    with processes.Program("parent", [sys.executable, "-c", parent], log) as program:
+        deadline = time.monotonic() + 20
+        while len(said := log.read_text().split()) < 2:
+            assert time.monotonic() < deadline
+        spent = program.cpu_seconds()
+
+    said_seconds = sum(map(float, said))
+    assert said_seconds <= spent < said_seconds + 0.1  # what starting a child and going to sleep take
+
+
 def test_programs_are_ended_with_all_their_children(bench: Any, tmp_path: Path) -> None:
     psutil, processes = pytest.importorskip("psutil"), bench("processes")
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
