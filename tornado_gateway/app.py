@@ -220,6 +220,7 @@ def _upstream_options(settings: Settings) -> UpstreamOptions:
         headers={name: value.get_secret_value() for name, value in upstream.headers.items()},
         connect_seconds=upstream.connect_seconds,
         first_byte_seconds=upstream.first_byte_seconds,
+        whole_seconds=upstream.seconds_until_whole,
         idle_seconds=upstream.idle_seconds,
         total_seconds=upstream.total_seconds,
     )

@@ -44,6 +44,14 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [({}, 600), ({"first_byte_seconds": 2}, 2), ({"first_byte_seconds": 900}, 900), ({"whole_seconds": 5}, 5)],
+)
+def test_whole_answers_have_the_time_of_first_bytes_once_that_is_set(given: Any, seconds: float) -> None:
+    assert Settings.model_validate({"upstream": given}).upstream.seconds_until_whole == seconds
+
+
 def test_headers_for_ollama_are_not_shown() -> None:
     settings = Settings.model_validate({"upstream": {"headers": {"Authorization": "Bearer canary"}}})
 

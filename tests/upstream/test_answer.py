@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
+import msgspec
 import pytest
 from upstream.raw import DONE, RECORD, STREAM_HEAD, WITHIN, Peer, Script, Serve, answering, chunk, chunked, whole
 
@@ -406,6 +407,34 @@ async def test_c41_silence_is_a_timeout(serve: Serve, ask: Ask) -> None:
     some, between = await read(ask(begun.url, idle_seconds=0.1), STREAM)
 
     assert (none, type(first), text(some), type(between)) == ([], UpstreamTimeout, "a", UpstreamTimeout)
+
+
+async def test_a_call_with_tools_and_a_whole_answer_may_be_silent_for_longer(serve: Serve, ask: Ask) -> None:
+    others_gave_up = asyncio.Event()
+
+    async def until_others_gave_up(peer: Peer, begin: bytes, rest: bytes) -> None:
+        await peer.request()
+        await peer.send(begin)
+        await others_gave_up.wait()
+        await peer.send(rest)
+        await peer.gone()
+
+    begin, rest = STREAM_HEAD + chunk(RECORD % b"a"), chunk(DONE) + b"0\r\n\r\n"
+    calling = ask((await serve(lambda peer: until_others_gave_up(peer, begin, rest))).url, idle_seconds=0.1)
+    whole = ask((await serve(lambda peer: until_others_gave_up(peer, b"", chunked(DONE)))).url, first_byte_seconds=0.1)
+    plain, silent = await serve(beginning()), await serve(beginning(silent=True))
+    longer = [
+        asyncio.create_task(read(*call)) for call in ((calling, msgspec.structs.replace(STREAM, tools=True)), (whole, WHOLE))
+    ]
+
+    _, between = await read(ask(plain.url, idle_seconds=0.1), STREAM)
+    _, first = await read(ask(silent.url, first_byte_seconds=0.1), STREAM)
+    _, never = await read(ask(silent.url, whole_seconds=0.1), WHOLE)
+    others_gave_up.set()
+    answers = await asyncio.gather(*longer)
+
+    assert [type(error) for error in (between, first, never)] == [UpstreamTimeout] * 3
+    assert [(records[-1].done, error) for records, error in answers] == [(True, None)] * 2
 
 
 async def test_c30_a_reader_that_takes_nothing_stops_the_upstream_and_is_not_cut(serve: Serve, ask: Ask) -> None:

@@ -27,6 +27,8 @@ from tornado_gateway.config.values import (
 LoadTime = Literal["keep_alive", "main_gpu", "num_batch", "num_ctx", "num_gpu", "num_thread", "shift", "use_mmap"]
 """What makes Ollama load a model anew, or keeps it in memory: callers cannot set it unless `models.defaults` allows it."""
 
+_WHOLE_SECONDS = 600.0
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -106,8 +108,27 @@ class UpstreamSettings(_Section):
         default=300,
         description="For the first byte of an answer: a model may have to load first, and Ollama says nothing meanwhile.",
     )
-    idle_seconds: Annotated[float, seconds()] = Field(default=60, description="Between two bytes of an answer.")
-    total_seconds: Annotated[float | None, seconds()] = Field(default=None, description="For a whole answer; null: no limit.")
+    whole_seconds: Annotated[float | None, seconds()] = Field(
+        default=None,
+        description="For an answer that is not streamed: Ollama says nothing before it is whole. "
+        "null: `first_byte_seconds`, but 600 where that is left at 300.",
+    )
+    idle_seconds: Annotated[float, seconds()] = Field(
+        default=60,
+        description="Between two bytes of an answer; on a call with tools `first_byte_seconds`, if that is longer: "
+        "Ollama says nothing while it writes a call.",
+    )
+    total_seconds: Annotated[float | None, seconds()] = Field(
+        default=None, description="For all of an answer, streamed or not; null: no limit."
+    )
+
+    @property
+    def seconds_until_whole(self) -> float:
+        """The limit of an answer that is not streamed. By default OpenAI's clients wait as long, and a machine without a GPU may need it."""
+        if self.whole_seconds is not None:
+            return self.whole_seconds
+        untouched = self.first_byte_seconds == type(self).model_fields["first_byte_seconds"].default
+        return _WHOLE_SECONDS if untouched else self.first_byte_seconds
 
 
 class ModelDefaults(_Section):

@@ -81,14 +81,15 @@ class OllamaHTTPClient(AsyncHTTPClient):
         future.transfer = self.start(request, ended)
         return future
 
-    def start(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> Transfer:
+    def start(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None], limits: Limits | None = None) -> Transfer:
         """As `fetch`, without a future: `callback` is called at the end of the transfer, unless that is aborted before.
 
+        `limits` are this transfer's, instead of the client's. One that is shorter is kept to the client's ticks.
         It is called in the very turn of the loop in which the end came; through a future it takes two more.
         """
         if self._closed:
             raise RuntimeError("fetch() called on closed AsyncHTTPClient")
-        return self._begin(request, callback)
+        return self._begin(request, callback, limits)
 
     def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
         """The base class's way in. It gives nothing that could be cancelled: `fetch` does not come through here."""
@@ -111,7 +112,7 @@ class OllamaHTTPClient(AsyncHTTPClient):
         # The loop closes the socket of an aborted transport in the turn after.
         await asyncio.sleep(0)
 
-    def _begin(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> Transfer:
+    def _begin(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None], limits: Limits | None = None) -> Transfer:
         target = target_of(request.url)
         head, body = _written(request, target)
 
@@ -121,7 +122,7 @@ class OllamaHTTPClient(AsyncHTTPClient):
             if response is not None:
                 callback(response)
 
-        transfer = Transfer(request, self._limits_of(request), ended, self._loop)
+        transfer = Transfer(request, limits or self._limits_of(request), ended, self._loop)
         self._transfers.add(transfer)
         self._clock.add(transfer)
         connection = self._pool.take(target.origin)

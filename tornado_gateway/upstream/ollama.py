@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Self
 
@@ -46,6 +47,7 @@ class UpstreamOptions:
     """May hold a key for a proxy in front of Ollama, so they are never shown."""
     connect_seconds: float | None = 5.0
     first_byte_seconds: float | None = 300.0
+    whole_seconds: float | None = 600.0
     idle_seconds: float | None = 60.0
     total_seconds: float | None = None
     max_line_bytes: int = MAX_LINE_BYTES
@@ -69,6 +71,10 @@ class Ollama:
         self._headers = dict(HTTPHeaders({"Content-Type": "application/json", **options.headers}))
         self._client: OllamaHTTPClient | None = None
         self._breaker = Breaker(self._reachable)
+        self._limits = Limits(options.connect_seconds, options.first_byte_seconds, options.idle_seconds, options.total_seconds)
+        # Of an answer that is not streamed nothing comes before it is whole, and nothing comes of a call of a tool while it is written.
+        self._limits_whole = replace(self._limits, first_byte=options.whole_seconds)
+        self._limits_with_tools = replace(self._limits, idle=_longer(self._limits.idle, self._limits.first_byte))
 
     @property
     def name(self) -> str:
@@ -76,9 +82,7 @@ class Ollama:
 
     async def start(self) -> None:
         """Make the client. Opens no connection: the gateway starts while Ollama is down."""
-        options = self._options
-        limits = Limits(options.connect_seconds, options.first_byte_seconds, options.idle_seconds, options.total_seconds)
-        self._client = OllamaHTTPClient(force_instance=True, limits=limits)
+        self._client = OllamaHTTPClient(force_instance=True, limits=self._limits)
 
     async def close(self) -> None:
         """Close every connection and wait until they are closed. Answers under way fail with `ShuttingDown`."""
@@ -112,8 +116,9 @@ class Ollama:
             if on_first_byte is not None:
                 on_first_byte()
 
+        limits = self._limits_whole if not call.stream else self._limits_with_tools if call.tools else self._limits
         request = self._request(call.endpoint, call.wire_body)
-        return answer(self._start, request, Inbox(call, self._options.max_line_bytes, first_byte, outlet))
+        return answer(partial(self._start, limits), request, Inbox(call, self._options.max_line_bytes, first_byte, outlet))
 
     async def version(self) -> str:
         return version_of(await self._ask(_VERSION))
@@ -174,7 +179,7 @@ class Ollama:
             request_timeout=None if seconds is None else _least(seconds, self._options.total_seconds),
         )
 
-    def _start(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> Transfer:
+    def _start(self, limits: Limits, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> Transfer:
         self._breaker.check()
 
         def ended(response: HTTPResponse) -> None:
@@ -184,7 +189,7 @@ class Ollama:
                 self._note_failure(response.error)
             callback(response)
 
-        return self._connections().start(request, ended)
+        return self._connections().start(request, ended, limits)
 
     def _send(self, request: HTTPRequest) -> asyncio.Future[HTTPResponse]:
         return self._connections().fetch(request, raise_error=False)
@@ -198,6 +203,10 @@ class Ollama:
         # By its exact class: `Overloaded` is the gateway's own shortage, `ShuttingDown` its own end.
         if type(error) is UpstreamUnavailable:
             self._breaker.failed()
+
+
+def _longer(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def _least(*limits: float | None) -> float | None:

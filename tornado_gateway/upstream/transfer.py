@@ -151,7 +151,7 @@ class Transfer:
         if self._phase == "connecting":
             return UpstreamUnavailable(f"No connection to Ollama could be made within {seconds}.", retry_after=1.0)
         if self._phase == "waiting":
-            return UpstreamTimeout(f"Ollama did not begin to answer within {seconds}.")
+            return UpstreamTimeout(f"Nothing came from Ollama within {seconds}.")
         return UpstreamTimeout(f"Ollama stopped in the middle of its answer and was silent for {seconds}.")
 
     def _collect(self, data: bytes, reader: ResponseReader) -> None:

@@ -104,6 +104,8 @@ class NativeCall(msgspec.Struct, frozen=True):
     """A rough count of the prompt's tokens, made from its length before Ollama has counted them."""
     max_tokens: int | None = None
     """The most tokens that the answer may have, where the caller or the operator set a bound."""
+    tools: bool = False
+    """Whether the model may call tools; Ollama sends nothing while it writes a call."""
 
     @property
     def wire_body(self) -> bytes:

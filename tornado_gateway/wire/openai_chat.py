@@ -124,6 +124,7 @@ class ChatCall(msgspec.Struct, frozen=True):
                 deterministic=options.deterministic,
                 prompt_tokens_estimate=size // _BYTES_A_TOKEN + 1,
                 max_tokens=options.max_tokens,
+                tools=bool(native.tools),
             )
             for index, body in enumerate(bodies)
         ]
