@@ -31,6 +31,37 @@ def tokens(words: str, size: int = 3) -> list[dict[str, Any]]:
     return [c(words[i : i + size]) for i in range(0, len(words), size)]
 
 
+def entry(word: str) -> dict[str, Any]:
+    return {"token": word, "logprob": -0.5}
+
+
+def words(pieces: Sequence[Piece]) -> list[list[str]]:
+    return [[entry.token for entry in piece.logprobs] for piece in pieces]
+
+
+THOUGHT = [t("Hm", logprobs=[entry("Hm")]), c("", logprobs=[entry("</think>"), entry("\n")])]
+SPOKEN = [c("Yes", logprobs=[entry("Yes")]), c(".", logprobs=[entry(".")]), end(logprobs=[entry("")])]
+
+
+def test_log_probabilities_are_those_of_the_text() -> None:
+    whole = [line["logprobs"][0] for line in [*THOUGHT, *SPOKEN]]
+
+    assert words(read(Reading(), *SPOKEN)) == [["Yes"], ["."], [""]]
+    assert words(read(Reading(), *THOUGHT, *SPOKEN)) == [[], [], ["Yes"], ["."], [""]]
+    assert words(read(Reading(), t("Hm", "Yes.", logprobs=whole))) == [["Yes", ".", ""]]
+    assert words(read(Reading(), end(content="Yes.", logprobs=whole[-3:]))) == [["Yes", ".", ""]]
+
+
+@pytest.mark.parametrize("lines", [tokens(CALL), [c(CALL)], []])
+def test_what_a_grammar_made_the_model_write_has_no_log_probabilities(lines: list[dict[str, Any]]) -> None:
+    parts = [{**line, "logprobs": [entry(line["message"]["content"])]} for line in lines] or [
+        end(content=CALL, logprobs=[entry(CALL)])
+    ]
+
+    assert not any(words(read(FORCED, *parts, end())))
+    assert words(read(EITHER, c("{", logprobs=[entry("{")]), c("} no", logprobs=[entry("} no")]), end()))[1] == ["{", "} no"]
+
+
 @pytest.mark.parametrize("reading", [FORCED, EITHER])
 @pytest.mark.parametrize("spelling", [CALL, f"\n{CALL}\n", CALL.replace(" ", ""), CALL.replace(" ", "\n  ")])
 def test_a_call_that_is_written_as_text_is_a_call(reading: Reading, spelling: str) -> None:

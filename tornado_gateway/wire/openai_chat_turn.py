@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tornado_gateway.wire.logprobs import TextLogprobs
 from tornado_gateway.wire.ollama import Logprob, Message, Record, ToolCall
 
 FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
@@ -44,6 +45,7 @@ class Piece(msgspec.Struct, frozen=True):
     content: str = ""
     calls: Sequence[Call] = ()
     logprobs: Sequence[Logprob] = ()
+    """Those of `content`, and of tokens that went into nothing that is told."""
     finish: FinishReason | None = None
 
 
@@ -56,6 +58,7 @@ class Turn:
         self._holding = bool(reading.spoken_calls)
         self._held = ""
         self._ids: set[str] = set()
+        self._logprobs = TextLogprobs()
         self.calls = 0
         """How many calls the answer has so far."""
 
@@ -63,14 +66,18 @@ class Turn:
         message = record.message or _SILENT
         content = message.content
         calls = [self._call(call) for call in message.tool_calls if self._wanted()] if message.tool_calls else []
+        apart = bool(message.thinking) or self._holding
         if self._holding:
             content, spoken = self._listen(content, record)
             calls += spoken
+        logprobs = record.logprobs or ()
+        if logprobs or self._logprobs.waiting:
+            logprobs = self._logprobs.of(logprobs, content, apart=apart)
         return Piece(
             thinking=message.thinking,
             content=content,
             calls=calls,
-            logprobs=record.logprobs or (),
+            logprobs=logprobs,
             finish=self._finish(record.done_reason) if record.done else None,
         )
 

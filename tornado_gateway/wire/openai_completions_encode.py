@@ -9,6 +9,7 @@ from typing import Any, Literal
 from tornado_gateway.errors import GatewayError
 from tornado_gateway.wire import sse
 from tornado_gateway.wire.dialect import Stamp
+from tornado_gateway.wire.logprobs import TextLogprobs
 from tornado_gateway.wire.ollama import Logprob, Record, encode_json
 from tornado_gateway.wire.openai_completions_logprobs import Offsets, likelihood
 
@@ -124,10 +125,11 @@ class _Run:
         self.texts: list[str] = []
         self.logprobs: list[Logprob] = []
         self.finish: FinishReason = "stop"
+        self._of_text = TextLogprobs()
 
     def add(self, record: Record) -> None:
         self.texts.append(record.response)
-        self.logprobs += spoken(record)
+        self.logprobs += self._of_text.of(record.logprobs or (), record.response, apart=bool(record.thinking))
         if record.done:
             self.finish = finish_reason(record)
 
@@ -173,6 +175,7 @@ class _StreamedChoice:
     def __init__(self, head: bytes, end: bytes, index: int, echoed: str, logprobs: int | None) -> None:
         self._echoed = echoed
         self._asked = logprobs
+        self._of_text = TextLogprobs()
         self._offsets = Offsets(len(echoed))
         self._before_logprobs = b',"index":%d,"logprobs":' % index
         self._end = b"}]" + end
@@ -186,7 +189,9 @@ class _StreamedChoice:
             out.append(self._chunk(self._echoed))
             self._echoed = ""
             self.plain = self._asked is None
-        entries = [] if self._asked is None else spoken(record)
+        entries: Sequence[Logprob] = ()
+        if self._asked is not None:
+            entries = self._of_text.of(record.logprobs or (), record.response, apart=bool(record.thinking))
         if record.response or entries or record.done:
             out.append(self._chunk(record.response, entries, finish_reason(record) if record.done else None))
 
@@ -208,15 +213,3 @@ class _StreamedChoice:
 def finish_reason(record: Record) -> FinishReason:
     """OpenAI's word; Ollama's `load`, `unload` and "" are none of OpenAI's, and mean that nothing cut the answer."""
     return "length" if record.done_reason == "length" else "stop"
-
-
-def spoken(record: Record) -> Sequence[Logprob]:
-    """The log probabilities of a record's text: not those of thoughts, which come first and have no place in a completion."""
-    entries = record.logprobs or ()
-    if not record.thinking:
-        return entries
-    missing, kept = len(record.response), 0
-    while missing > 0 and kept < len(entries):
-        kept += 1
-        missing -= len(entries[-kept].token)
-    return entries[len(entries) - kept :]
