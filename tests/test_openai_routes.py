@@ -67,6 +67,18 @@ async def test_a_streamed_completion_says_the_same_with_its_usage_at_the_end(
     assert [chunk.usage is not None for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
 
 
+async def test_whatever_is_not_streamed_says_how_long_it_took(served: Served) -> None:
+    post = chat_request(b'{"model":"llama3.2","messages":[{"role":"user","content":"x"}]}')
+    get = "GET {} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + KEY + "\r\n\r\n"
+
+    answers = [
+        await served.raw(request, until_close=False)
+        for request in (post, get.format("/v1/models").encode(), get.format("/none").encode())
+    ]
+
+    assert all(b"\r\nServer-Timing: queue;dur=" in answer for answer in answers)
+
+
 async def test_every_choice_of_every_prompt_is_one_call(client: openai.AsyncOpenAI, ollama: FakeOllama) -> None:
     answer = await client.completions.create(model="llama3.2", prompt=["a", "b"], n=2)
 

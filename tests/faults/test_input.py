@@ -317,6 +317,22 @@ async def test_p63_a_named_web_page_may_ask_and_others_may_not(ollama: FakeOllam
     assert b"Access-Control-Allow-Origin: https://chat.example\r\n" in asked
 
 
+async def test_p63_a_named_web_page_may_read_that_an_address_is_none(ollama: FakeOllama) -> None:
+    async with serving(ollama.url, server={"cors_origins": ["https://chat.example"]}) as served:
+        asked = "{} /v1/responses HTTP/1.1\r\nHost: localhost\r\nOrigin: {}\r\n{}Connection: close\r\n\r\n"
+        first = "Access-Control-Request-Method: POST\r\n"
+        answers = {
+            (method, origin): await served.raw(asked.format(method, f"https://{origin}.example", more).encode())
+            for method, more in (("OPTIONS", first), ("POST", ""))
+            for origin in ("chat", "evil")
+        }
+
+    named = {method for (method, _), answer in answers.items() if b"Allow-Origin: https://chat.example\r\n" in answer}
+    assert [status(answer) for answer in answers.values()] == [204, 404, 404, 404]
+    assert named == {"OPTIONS", "POST"}
+    assert not any(b"evil" in answer for answer in answers.values())
+
+
 async def test_c11_what_is_sent_is_made_anew_from_what_was_checked(ollama: FakeOllama) -> None:
     body = b'{"model":"qwen3","Model":"llava","\\u006dodel":"llama3.2","\\u017ftream":true,"messages":[{"role":"user","content":"x","Content":"y"}]}'
     async with serving(ollama.url, plugins=[AUTH]) as served:

@@ -154,8 +154,7 @@ class GatewayHandler(RequestHandler):
         headers = self.context.headers
         if rules.hosts is not None:
             gate.check_host(headers.get("host"), rules.hosts)
-        if gate.check_origin(headers.get("origin"), rules.cors_origins):
-            self.context.response_headers.update(facts.cors_headers(headers["origin"]))
+        self._check_origin()
         gate.check_single(repeated_in(request))
         if request.version != "HTTP/1.1" and "transfer-encoding" in headers:
             raise InvalidRequest("HTTP/1.0 has no Transfer-Encoding.")
@@ -167,6 +166,11 @@ class GatewayHandler(RequestHandler):
             raise MethodNotAllowed(f"This address answers to {allowed} only.", headers={"Allow": allowed})
         if self._services.draining and self.access.authenticated:
             raise _stopping()
+
+    def _check_origin(self) -> None:
+        origin = self.context.headers.get("origin")
+        if origin is not None and gate.check_origin(origin, self._services.rules.cors_origins):
+            self.context.response_headers.update(facts.cors_headers(origin))
 
     def _preflight(self) -> bool:
         return (
@@ -298,6 +302,8 @@ class GatewayHandler(RequestHandler):
         headers = {"X-Request-Id": context.id, **context.response_headers}
         if context.ignored:
             headers["X-Ignored-Params"] = facts.ignored_names(context.ignored)
+        if not context.stream:
+            headers["Server-Timing"] = facts.server_timing(context, self.tally)
         return headers
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

@@ -76,6 +76,14 @@ def ignored_names(names: Sequence[str]) -> str:
     return ",".join(_NOT_IN_NAMES.sub("_", name)[:64] for name in names[:_MAX_IGNORED])
 
 
+def server_timing(context: Context, tally: Tally) -> str:
+    """Milliseconds in line, at Ollama's, in all, so far."""
+    now = time.monotonic()
+    queue = (tally.queue_seconds or 0.0) * 1000
+    upstream = 0.0 if tally.upstream_began is None else (now - tally.upstream_began) * 1000
+    return f"queue;dur={queue:.1f}, upstream;dur={upstream:.1f}, total;dur={(now - context.clock) * 1000:.1f}"
+
+
 def cors_headers(origin: str) -> dict[str, str]:
     """For a web page that the operator named."""
     return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": _EXPOSED}

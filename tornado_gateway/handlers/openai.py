@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -22,17 +21,3 @@ class GenerationHandler(GatewayHandler):
 
     def work(self, body: bytes) -> Coroutine[Any, Any, None]:
         return self._services.exchange.serve(self.context, self._dialect, body, self.reply, self.tally)
-
-    def reply_headers(self) -> dict[str, str]:
-        headers = super().reply_headers()
-        if not self.context.stream:
-            headers["Server-Timing"] = self._server_timing()
-        return headers
-
-    def _server_timing(self) -> str:
-        """Milliseconds in line, at Ollama's, in all."""
-        now, tally = time.monotonic(), self.tally
-        queue = (tally.queue_seconds or 0.0) * 1000
-        upstream = 0.0 if tally.upstream_began is None else (now - tally.upstream_began) * 1000
-        total = (now - self.context.clock) * 1000
-        return f"queue;dur={queue:.1f}, upstream;dur={upstream:.1f}, total;dur={total:.1f}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tornado_gateway.errors import NotFound
+import contextlib
+
+from tornado_gateway.errors import NotFound, OriginNotAllowed
 from tornado_gateway.handlers.base import Access, GatewayHandler
 from tornado_gateway.handlers.reply import JSON
 from tornado_gateway.wire.ollama import encode_json
@@ -49,4 +51,8 @@ class NotFoundHandler(GatewayHandler):
     access = _PROBE
 
     def _check_head(self) -> None:
+        with contextlib.suppress(OriginNotAllowed):
+            self._check_origin()
+            if self._preflight():
+                return  # a page that may read answers shall read this one, too: its browser asks first
         raise NotFound("There is nothing at this address; the base URL of OpenAI clients ends in /v1.")
