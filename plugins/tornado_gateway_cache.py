@@ -171,7 +171,7 @@ class Cache:
                 return not call.stream
 
     def _look_up(self, context: Context, visit: _Visit, ask: _Ask, wishes: Wishes) -> Answer | None:
-        found = None if wishes.no_cache else self._entries.get(ask.key)
+        found = None if wishes.no_cache or wishes.no_store else self._entries.get(ask.key)
         if found is None:
             return None
         entry, age = found

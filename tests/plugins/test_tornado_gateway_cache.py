@@ -201,6 +201,8 @@ async def test_only_if_cached_gets_what_is_there() -> None:
     _, context = await ollama.ask(cache_control="only-if-cached")
 
     assert says(context) == ("hit", "hit")
+    with pytest.raises(NotCached):
+        await ollama.ask(cache_control="only-if-cached, no-store")
 
 
 async def test_equal_calls_of_one_request_get_answers_of_their_own() -> None:

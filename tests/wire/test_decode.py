@@ -94,6 +94,19 @@ def refusal(body: bytes) -> InvalidRequest:
     return caught.value
 
 
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (rb'{"x":"cut \ud83d"}', "a text holds half a surrogate pair"),
+        (rb'{"x":"cut \ud83d", "y": "and on"}', "a text holds half a surrogate pair"),
+        (rb'{"x":"\\ud83d', "it ends too early"),
+        (rb'{"x":"\ud83d\ude00', "it ends too early"),
+    ],
+)
+def test_half_a_pair_is_not_called_the_end(body: bytes, fault: str) -> None:
+    assert refusal(body).message == f"The body is not valid JSON: {fault}."
+
+
 @pytest.mark.parametrize("name", NOT_JSON)
 def test_what_is_not_a_json_object_in_utf_8_is_invalid_json(name: str) -> None:
     error = refusal(NOT_JSON[name])

@@ -159,7 +159,8 @@ def test_each_choice_has_another_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "deterministic"), [({}, False), ({"seed": 1}, True), ({"temperature": 0}, True), ({"temperature": 1}, False)]
+    ("fields", "deterministic"),
+    [({}, False), ({"seed": 1}, True), ({"seed": -1}, False), ({"temperature": 0}, True), ({"temperature": 1}, False)],
 )
 def test_a_call_is_deterministic_with_a_seed_or_temperature_0(fields: dict[str, Any], deterministic: bool) -> None:
     assert plan(**fields).calls[0].deterministic is deterministic

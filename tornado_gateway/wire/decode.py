@@ -27,6 +27,8 @@ _ERROR = re.compile(r"(?s)(?P<text>.*?)(?: - at `(?P<path>[^`]*)`)?$")
 _EXPECTED = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
 
+_HALF_A_PAIR = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
+
 _KINDS = {
     "array": "an array",
     "bool": "a boolean",
@@ -50,7 +52,7 @@ def decode_object(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except msgspec.ValidationError as error:
         raise _mismatch(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidJSON(f"The body is not valid JSON: {_fault(error)}.") from error
+        raise InvalidJSON(f"The body is not valid JSON: {_fault(error, body)}.") from error
     except RecursionError as error:
         raise InvalidJSON("The body is nested too deeply.") from error
 
@@ -120,10 +122,14 @@ def _check_parts(body: bytes) -> None:
         raise InvalidJSON(f"The body holds more than {MAX_COMMAS} commas.")
 
 
-def _fault(error: Exception) -> str:
+def _fault(error: Exception, body: bytes) -> str:
     """Where the text stops being JSON; msgspec's words name a byte's place, never its value."""
     text = str(error).removeprefix("JSON is malformed: ")
-    return "it ends too early" if text == "Input data was truncated" else text
+    truncated = text == "Input data was truncated"
+    # Behind half a surrogate pair msgspec looks for the other half, and says what it finds there instead.
+    if (truncated or "escape" in text) and _HALF_A_PAIR.search(body):
+        return "a text holds half a surrogate pair"
+    return "it ends too early" if truncated else text
 
 
 def _mismatch(text: str) -> InvalidRequest:

@@ -76,7 +76,8 @@ class NativeOptions(msgspec.Struct, frozen=True):
 
     @property
     def deterministic(self) -> bool:
-        return self.values.get("temperature") == 0 or "seed" in self.values
+        """Seed -1 is Ollama's word for another one each time."""
+        return self.values.get("temperature") == 0 or self.values.get("seed", -1) != -1
 
     @property
     def max_tokens(self) -> int | None:
