@@ -1,5 +1,6 @@
 """The catalog: what callers may call models, and what they may see."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +11,7 @@ from tornado_gateway.context import Principal
 from tornado_gateway.errors import ModelNotFound, UpstreamUnavailable
 from tornado_gateway.models import Catalog, names_of
 from tornado_gateway.names import normal
-from tornado_gateway.testing import DEFAULT_MODELS, FakeModel, FakeOllama, fail
+from tornado_gateway.testing import DEFAULT_MODELS, FakeModel, FakeOllama, fail, hang
 from tornado_gateway.upstream import Ollama, UpstreamOptions
 
 ANYONE = Principal("anyone")
@@ -197,6 +198,21 @@ async def test_while_ollama_is_down_the_last_list_is_used(fake: FakeOllama) -> N
         clock.now += 10
 
         assert (await models.resolve("llama3.2", ANYONE)).name == "llama3.2:latest"
+
+
+async def test_while_ollama_hangs_the_last_list_is_used_and_only_the_first_wait(fake: FakeOllama) -> None:
+    clock = Clock()
+    async with catalog(fake, clock=clock) as models:
+        await models.resolve("llama3.2", ANYONE)
+        fake.script(hang(), path="/api/tags", times=None)
+        clock.now += 10
+
+        async with asyncio.timeout(5):  # half of what one question may take
+            together = await asyncio.gather(*(models.resolve("llama3.2", ANYONE) for _ in range(3)))
+            later = [await models.resolve("llama3.2", ANYONE) for _ in range(10)]
+
+        assert {model.name for model in (*together, *later)} == {"llama3.2:latest"}
+        assert [request.path for request in fake.ledger.requests].count("/api/tags") == 2
 
 
 async def test_without_any_list_the_failure_is_told(fake: FakeOllama) -> None:

@@ -26,6 +26,8 @@ ANY = "*"
 MAX_AGE_SECONDS = 0.25
 """How old the list may be: a model that was pulled again must not answer under its old digest for longer."""
 
+_PATIENCE_SECONDS = 1.0
+
 LONGEST_NAME = 600
 """Characters: more than any name of Ollama's may have, in all its parts together."""
 
@@ -52,6 +54,8 @@ class Catalog:
         self._models: dict[str, Model] = {}
         self._asked_at: float | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._patience_ends = 0.0
+        """When the last list is used although the question is still open, in the loop's time."""
         self._facts: LRUCache[str, ModelFacts] = LRUCache(256)
         self.use_aliases(aliases)
 
@@ -105,22 +109,27 @@ class Catalog:
         return self._facts[key]
 
     async def _refresh(self) -> None:
-        """Ask for the list."""
+        """Ask for the list. Once there is one, the next is waited for for a second, and by nobody who comes later than that."""
+        loop = asyncio.get_running_loop()
         if self._asking is None:
-            self._asking = asyncio.get_running_loop().create_task(self._ask())
+            self._asking = loop.create_task(self._ask())
             self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())
-        try:
-            # Shielded: the question is everybody's, and one who leaves must not take it from the others.
-            await asyncio.shield(self._asking)
-        except GatewayError:
-            if self._asked_at is None:
-                raise
-            _log.warning("models_not_refreshed", reason="Ollama did not answer; the last list is used")
+            self._patience_ends = loop.time() + _PATIENCE_SECONDS
+        asking = self._asking
+        patience = None if self._asked_at is None else max(0.0, self._patience_ends - loop.time())
+        # Not awaited itself: the question is everybody's, and one who leaves must not take it from the others.
+        await asyncio.wait([asking], timeout=patience)
+        if asking.done() and (self._asked_at is None or not isinstance(asking.exception(), GatewayError)):
+            asking.result()
 
     async def _ask(self) -> None:
         began = self._clock()
         try:
             models = await self._ollama.tags()
+        except GatewayError:
+            if self._asked_at is not None:
+                _log.warning("models_not_refreshed", reason="Ollama did not answer; the last list is used")
+            raise
         finally:
             self._asking = None
         self._models = {normal(model.name): model for model in models if not _leaves_the_machine(model)}
