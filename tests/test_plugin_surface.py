@@ -201,7 +201,12 @@ async def test_an_answer_that_cannot_be_sent_is_a_500_and_in_the_log(
 
 
 async def test_a_header_that_cannot_be_sent_does_not_cost_an_error_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    plugin = Answers(InvalidRequest("Not that.", headers={"X-Price": "1 €"}))
+    class Priced(Answers):
+        async def _answer(self, request: PluginRequest) -> PluginResponse:
+            request.context.response_headers["X-Price"] = "1 €"  # past `add_header`
+            return await super()._answer(request)
+
+    plugin = Priced(InvalidRequest("Not that."))
     async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, plugin) as served:
         status, body = await get(served, "/plugins/mine/own")
 

@@ -6,19 +6,17 @@ between two of its hooks, it keeps in `Context.state`, under itself.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
 
-Ended = Literal["complete", "client_left", "upstream_failed", "refused", "shutdown", "failed"]
+from tornado_gateway.headers import check_header
 
-_HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+Ended = Literal["complete", "client_left", "upstream_failed", "refused", "shutdown", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +126,7 @@ class Context(msgspec.Struct, frozen=True, eq=False):
 
         Raises ValueError when the name or the value cannot stand in a header.
         """
-        if not _is_header_name(name) or not value.isprintable() or not value.isascii():
-            raise ValueError(f"{name!r} is not a header that can be sent")
+        check_header(name, value)
         self.response_headers[name] = value
 
     def note_cache(self, state: Literal["hit", "miss", "joined", "bypass"]) -> None:
@@ -141,8 +138,3 @@ def learn(context: Context, **facts: Any) -> None:
     """Add facts to a context. For the core: a plugin that calls it breaks the other plugins' trust."""
     for name, value in facts.items():
         msgspec.structs.force_setattr(context, name, value)
-
-
-@lru_cache(maxsize=128)  # plugins name the same few headers for every request
-def _is_header_name(name: str) -> bool:
-    return _HEADER_NAME.fullmatch(name) is not None

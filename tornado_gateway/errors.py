@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, TypedDict
 
+from tornado_gateway.headers import check_header
+
+_LONGEST_RETRY_SECONDS = 1e9
+
 __all__ = [
     "AuthUnavailable",
     "AuthenticationFailed",
@@ -56,6 +60,8 @@ class GatewayError(Exception):
 
     `message` is a whole sentence for the caller: never a secret, a prompt, a path or an address.
     `param` names the request's field at fault. `retry_after` is in seconds. `headers` go out with the answer.
+    Raises TypeError or ValueError for what cannot be sent, so that it is found where it is made; of a text, only what cannot be UTF-8 is
+    replaced.
     """
 
     status: ClassVar[int] = 500
@@ -72,11 +78,13 @@ class GatewayError(Exception):
         retry_after: float | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-        self.retry_after = retry_after
-        self.headers: Mapping[str, str] = headers or {}
+        self.message = _text(message)
+        super().__init__(self.message)
+        self.param = None if param is None else _text(param)
+        self.retry_after = None if retry_after is None else _seconds(retry_after)
+        self.headers: Mapping[str, str] = dict(headers or {})
+        for name, value in self.headers.items():
+            check_header(name, value)
 
     def body(self) -> ErrorBody:
         return {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
@@ -279,3 +287,17 @@ def error_classes() -> list[type[GatewayError]]:
         found.append(cls)
         pending.extend(cls.__subclasses__())
     return sorted(found, key=lambda cls: (cls.status, cls.code))
+
+
+def _text(given: str) -> str:
+    if not isinstance(given, str):
+        raise TypeError(f"{type(given).__name__} instead of a text")
+    # Half a surrogate pair, which may come from what a caller sent, is not to make another error of this one.
+    return given.encode("utf-8", "replace").decode()
+
+
+def _seconds(given: float) -> float:
+    seconds = float(given)
+    if not seconds <= _LONGEST_RETRY_SECONDS:  # NaN is no less and no more than anything
+        raise ValueError(f"{given!r} is not a number of seconds after which anybody comes again")
+    return seconds

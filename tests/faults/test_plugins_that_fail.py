@@ -2,18 +2,33 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from faults.oracles import AUTH, KEY, Watched, serving
 from pydantic import BaseModel
+from serving import Served, chat_request
 
 from tornado_gateway import discovery
 from tornado_gateway.app import Gateway
 from tornado_gateway.config import Settings
-from tornado_gateway.hookspecs import Context, Forward, Message, NativeCall, Principal, Record, StartupRefused, hookimpl
+from tornado_gateway.hookspecs import (
+    Context,
+    Forward,
+    GatewayError,
+    InvalidRequest,
+    Message,
+    NativeCall,
+    Outcome,
+    Principal,
+    RateLimitExceeded,
+    Record,
+    StartupRefused,
+    hookimpl,
+)
 from tornado_gateway.testing import FakeOllama, say
 from tornado_gateway.wire.openai_chat_encode import StreamEncoder
 
@@ -207,6 +222,117 @@ async def test_c54_a_plugin_that_cannot_be_started_stops_the_start_with_its_reas
     with pytest.raises(StartupRefused, match=r"ldap.*No module named 'ldap'"):
         async with Gateway(Settings(plugins=()), announce=lambda _: None):
             pass
+
+
+class Odd(GatewayError):
+    """A class of a plugin's own, which says what cannot be written."""
+
+    def body(self) -> Any:
+        return {"message": self}
+
+
+class Refuses(Plugin):
+    """Refuses with what `make` gives, in one of its hooks; notes how requests end."""
+
+    def __init__(self, hook: str, make: Callable[[], GatewayError]) -> None:
+        self._hook, self._make = hook, make
+        self.outcomes: list[Outcome] = []
+
+    def _refuse(self, hook: str) -> None:
+        if hook == self._hook:
+            raise self._make()
+
+    @hookimpl
+    async def authenticate(self, context: Context) -> Principal:
+        self._refuse("authenticate")
+        return Principal("somebody")
+
+    @hookimpl
+    async def admit(self, context: Context) -> None:
+        self._refuse("admit")
+
+    @hookimpl
+    async def dispatch(self, context: Context, call: NativeCall) -> None:
+        self._refuse("dispatch")
+
+    @hookimpl
+    async def finished(self, context: Context, outcome: Outcome) -> None:
+        if context.method == "POST":  # not the questions for the gateway's health
+            self.outcomes.append(outcome)
+
+
+def cannot_be_made() -> list[Callable[[], GatewayError]]:
+    unlike_seconds: list[Any] = [timedelta(seconds=5), float("inf"), float("nan"), "soon"]
+    return [
+        *[lambda seconds=seconds: RateLimitExceeded("Slow.", retry_after=seconds) for seconds in unlike_seconds],
+        lambda: InvalidRequest("No.", headers={"X-A": "a\r\nX-Evil: b"}),
+    ]
+
+
+@pytest.mark.parametrize("hook", ["authenticate", "admit", "dispatch"])
+@pytest.mark.parametrize("make", cannot_be_made())
+async def test_c23_an_error_that_cannot_be_made_is_a_failure_like_any_other(
+    monkeypatch: pytest.MonkeyPatch, hook: str, make: Callable[[], GatewayError]
+) -> None:
+    plugin = Refuses(hook, make)
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, plugin, plugins=[]) as served:
+        once, streamed = await served.ask(ONCE), await served.ask(STREAMED)
+
+        assert [(answer.status, answer.error["code"]) for answer in (once, streamed)] == [(503, "auth_unavailable")] * 2
+        assert "x-evil" not in once.headers
+        assert served.gateway.services.hooks.times()[f"mine0.{hook}"]["failures"] == 2
+    assert [(outcome.status, outcome.error) for outcome in plugin.outcomes] == [(503, "auth_unavailable")] * 2
+
+
+@pytest.mark.parametrize("hook", ["authenticate", "admit", "dispatch"])
+async def test_c23_an_error_that_cannot_be_written_is_a_fault_and_the_request_ends(
+    monkeypatch: pytest.MonkeyPatch, hook: str
+) -> None:
+    plugin = Refuses(hook, lambda: Odd("No."))
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, plugin, plugins=[]) as served:
+        answer = await served.ask(ONCE)
+
+        assert (answer.status, answer.error["code"]) == (500, "internal_error")
+    assert [(outcome.ended, outcome.error) for outcome in plugin.outcomes] == [("failed", "internal_error")]
+
+
+@pytest.mark.parametrize("body", [ONCE, STREAMED])
+async def test_c23_where_nothing_at_all_can_be_written_the_connection_ends(
+    monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    class Spoils(Refuses):
+        @hookimpl
+        async def admit(self, context: Context) -> None:
+            context.response_headers["X-Spoiled"] = Unspeakable()  # type: ignore[assignment]  # past `add_header`
+            raise InvalidRequest("No.")
+
+    class Unspeakable:
+        def __format__(self, _: str) -> str:
+            raise ZeroDivisionError
+
+    plugin = Spoils("", lambda: Odd("No."))
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, plugin, plugins=[]) as served:
+        assert await served.raw(chat_request(body)) == b""
+    assert [(outcome.ended, outcome.error) for outcome in plugin.outcomes] == [("failed", "internal_error")]
+
+
+async def test_c23_last_words_that_cannot_be_written_end_the_stream_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    class BreaksOddly(Refuses):
+        @hookimpl
+        async def answer(self, context: Context, call: NativeCall) -> AsyncIterator[Sequence[Record]]:
+            return self._records()
+
+        async def _records(self) -> AsyncIterator[Sequence[Record]]:
+            yield [Record(message=Message(content="a part"))]
+            raise Odd("No.")
+
+    plugin = BreaksOddly("", lambda: Odd("No."))
+    async with FakeOllama() as ollama, serving_with(monkeypatch, ollama, plugin, plugins=[]) as served:
+        answer = await Served.raw(served, chat_request(STREAMED))
+
+        assert b"a part" in answer
+        assert not answer.endswith(b"0\r\n\r\n")
+    assert [(outcome.ended, outcome.error) for outcome in plugin.outcomes] == [("failed", "internal_error")]
 
 
 async def test_o1_a_key_in_a_plugins_exception_does_not_reach_the_client(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,7 +226,7 @@ class GatewayHandler(RequestHandler):
             await self._cancelled(self._ending)
         except Exception as error:  # noqa: BLE001  # the last net: a fault of ours is answered and logged, never shown
             _log.error("request_failed", request_id=self.context.id, exc_info=error)
-            await self._fail(InternalError("The gateway failed. Its log says why, under this request's id."))
+            await self._fail(_fault())
         finally:
             self._task = None
 
@@ -238,6 +238,18 @@ class GatewayHandler(RequestHandler):
             await self._fail(_stopping())
 
     async def _fail(self, error: GatewayError) -> None:
+        """Tell the client, and end. What cannot be told, for whatever reason, ends the request all the same."""
+        try:
+            await self._tell(error)
+        except Exception as untold:  # noqa: BLE001  # the net under the last net: a plugin's error may be of a class of its own
+            _log.error("request_failed", request_id=self.context.id, exc_info=untold)
+            if self.reply.started or type(error) is InternalError:
+                self.reply.abort()
+                await self._conclude("failed", code=InternalError.code)
+            else:
+                await self._fail(_fault())
+
+    async def _tell(self, error: GatewayError) -> None:
         if self.reply.closed:
             await self._conclude("client_left")
             return
@@ -322,3 +334,7 @@ class GatewayHandler(RequestHandler):
 
 def _stopping() -> ShuttingDown:
     return ShuttingDown("The gateway is about to stop.", retry_after=1)
+
+
+def _fault() -> InternalError:
+    return InternalError("The gateway failed. Its log says why, under this request's id.")

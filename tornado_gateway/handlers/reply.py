@@ -143,7 +143,7 @@ class Reply:
         kept = "Connection: close\r\n" if not self._keep_alive else "" if self._modern else "Connection: Keep-Alive\r\n"
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         reason = _REASONS.get(status, "Unknown")
-        # Replaced, so that a header that a plugin put beside an error, or past `add_header`, does not cost the answer.
+        # Replaced, so that a header that a plugin put past `add_header` does not cost the answer.
         return f"HTTP/1.1 {status} {reason}\r\n{lines}{kept}Date: {_date()}\r\n\r\n".encode("latin-1", "replace")
 
     def _finish(self) -> None:
