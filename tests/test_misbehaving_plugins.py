@@ -19,7 +19,7 @@ from tornado_gateway.cli import extra
 from tornado_gateway.cli.plugins import HOOKS
 from tornado_gateway.config import Settings
 from tornado_gateway.hooks import Hooks
-from tornado_gateway.hookspecs import Message, Record, StartupRefused, hookimpl
+from tornado_gateway.hookspecs import Message, PluginResponse, Record, Route, StartupRefused, hookimpl
 from tornado_gateway.testing import Behaviour, FakeOllama
 
 CITY = {"name": "weather", "arguments": {"city": "Paris"}}
@@ -328,6 +328,83 @@ class EndsMore:
     async def aclose(self) -> None:
         if self._late:
             await self._fail()
+
+
+class EndsMoreElsewhere:
+    """The function of its `transform` and the handler of its route do so; with `knows` it has the answer itself."""
+
+    def __init__(self, error: BaseException, *, knows: bool = False) -> None:
+        self._error, self._knows = error, knows
+
+    @hookimpl
+    async def answer(self, context: object, call: object) -> Sequence[Record] | None:
+        return [Record(model="m", message=Message(content="sane"), done=True)] if self._knows else None
+
+    @hookimpl
+    async def transform(self, context: object, call: object) -> Callable[[Record], Record]:
+        return self._end
+
+    def _end(self, record: Record) -> Record:
+        raise self._error
+
+    @hookimpl
+    def routes(self) -> list[Route]:
+        return [Route("/ends", self._handle)]
+
+    async def _handle(self, request: object) -> PluginResponse:
+        if isinstance(self._error, asyncio.CancelledError):
+            await cancelled()
+        raise self._error
+
+
+ENDS_MORE = [SystemExit(3), asyncio.CancelledError()]
+
+
+@pytest.mark.parametrize("knows", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("error", ENDS_MORE, ids=repr)
+async def test_c53_a_function_that_changes_records_ends_neither_the_request_nor_the_process(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: BaseException, stream: bool, knows: bool
+) -> None:
+    witness = Witness()
+    async with serving_with(monkeypatch, EndsMoreElsewhere(error, knows=knows), witness) as (served, ollama):
+        ollama.next(Behaviour(text="sane"))
+        status, body = await ask(served, stream=stream)
+
+    assert status == 200
+    assert "sane" in str(body)
+    assert len(ollama.ledger.inference) == (0 if knows else 1)
+    assert [outcome.ended for outcome in witness.outcomes] == ["complete"]
+    assert logged(caplog) == [("hook_failed", "mine")]
+
+
+@pytest.mark.parametrize("error", ENDS_MORE, ids=repr)
+async def test_c53_a_route_ends_neither_its_request_nor_the_process(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    witness = Witness()
+    async with serving_with(monkeypatch, EndsMoreElsewhere(error), witness) as (served, _):
+        status, body = await get(served, "/plugins/mine/ends")
+
+    assert (status, body["error"]["code"]) == (500, "internal_error")
+    assert [outcome.ended for outcome in witness.outcomes] == ["failed"]
+    assert logged(caplog) == [("request_failed", None)]
+
+
+async def test_who_cancels_the_task_that_it_runs_in_stops_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def admit(self: object, context: object) -> None:
+        task = asyncio.current_task()
+        assert task
+        task.cancel()
+        await asyncio.Event().wait()
+
+    witness = Witness()
+    async with serving_with(monkeypatch, type("Cancels", (), {"admit": hookimpl(admit)})(), witness) as (served, _):
+        assert await served.raw(chat_request(json.dumps(BODY).encode())) == b""
+        again, _ = await get(served, "/healthz")
+
+    assert again == 200
+    assert [outcome.ended for outcome in witness.outcomes] == ["failed", "complete"]
 
 
 @pytest.mark.parametrize("late", [False, True])

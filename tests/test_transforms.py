@@ -1,5 +1,6 @@
 """Records on their way through the functions of plugins."""
 
+import asyncio
 import logging
 
 import msgspec
@@ -32,6 +33,18 @@ def test_one_that_fails_at_every_record_is_told_once(caplog: pytest.LogCaptureFi
         for _ in range(3):
             assert transformed(Record(response="a"), [change]).response == "a"
 
+    assert [record.getMessage() for record in caplog.records] == ["hook_failed"]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()], ids=repr)
+async def test_one_cannot_end_more_than_itself(caplog: pytest.LogCaptureFixture, error: BaseException) -> None:
+    def ends(record: Record) -> Record:
+        raise error
+
+    mine = bound()
+
+    assert transformed(Record(response="a"), [Change(mine, ends)]).response == "a"
+    assert mine.meter.failures == 1
     assert [record.getMessage() for record in caplog.records] == ["hook_failed"]
 
 

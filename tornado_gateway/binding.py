@@ -36,7 +36,7 @@ class Bound:
     def __post_init__(self) -> None:
         self.meter = Meter(int(SLOW_SECONDS * 1e9), self._was_slow)
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         """It raised, or took too long."""
         self.meter.failures += 1
         _log.error("hook_failed", plugin=self.plugin, hook=self.hook, exc_info=error)

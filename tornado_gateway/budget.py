@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+FAILURES = (Exception, SystemExit, asyncio.CancelledError)
+"""What counts as a failure of a plain function: it cannot wait, so a cancellation that comes from it is no one else's."""
+
 
 class Meter:
     """Counts the calls of one hook of one plugin, and its own time: that in which nobody else could run, so not its waits.
@@ -47,18 +50,19 @@ async def within(seconds: float | None, coroutine: Coroutine[Any, Any, T], meter
         return finished.value  # type: ignore[no-any-return]  # what a coroutine returns travels untyped
     except BaseException as error:
         meter.add(perf_counter_ns() - began)
-        _check(error)
+        contain(error)
         raise
     meter.add(perf_counter_ns() - began)
     async with asyncio.timeout(seconds):
         try:
             return await _Begun(coroutine, awaited, meter)
         except BaseException as error:
-            _check(error)
+            contain(error)
             raise
 
 
-def _check(error: BaseException) -> None:
+def contain(error: BaseException) -> None:
+    """Raises the failure that stands for an error of a plugin's coroutine (see `failure`), if another one does."""
     failed = failure(error)
     if failed is not error:
         raise failed  # its cause is set

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from time import perf_counter_ns
 
 from tornado_gateway.binding import Bound
+from tornado_gateway.budget import FAILURES
 from tornado_gateway.errors import GatewayError
 from tornado_gateway.hookspecs import Transform
 from tornado_gateway.wire.ollama import Record, own_copy
@@ -27,7 +28,7 @@ class Change:
             changed = self._function(record)
         except GatewayError:
             raise
-        except Exception as error:  # noqa: BLE001  # counts as nothing to change
+        except FAILURES as error:  # counts as nothing to change
             if not self._told:  # a line for each token would be of no use to anybody
                 self._told = True
                 self._bound.failed(error)

@@ -217,9 +217,9 @@ class GatewayHandler(RequestHandler):
             self.reply.abort()
             await self._conclude("client_left", code="write_stalled" if isinstance(error, ReaderStalled) else None)
         except asyncio.CancelledError:
-            if self._ending is None:
+            if self._ending is None:  # not by us: the loop ends, or a plugin has cancelled the task in which it was called
                 self.reply.abort()
-                await self._conclude("shutdown")
+                await self._conclude("shutdown" if self._services.draining else "failed")
                 raise
             if self._task is not None:
                 self._task.uncancel()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from urllib.parse import parse_qsl
 
+from tornado_gateway.budget import contain
 from tornado_gateway.handlers.base import Access, GatewayHandler
 from tornado_gateway.handlers.services import Services
 from tornado_gateway.hookspecs import PluginRequest, PluginResponse, Route, StartupRefused
@@ -24,15 +25,18 @@ class PluginHandler(GatewayHandler):
 
     async def work(self, body: bytes) -> None:
         request = self.request
-        response = await self._route.handler(
-            PluginRequest(
-                context=self.context,
-                method=request.method or "",
-                path=request.path.removeprefix(self._prefix),
-                query=MappingProxyType(dict(parse_qsl(request.query, keep_blank_values=True))),
-                body=body,
-            )
+        asked = PluginRequest(
+            context=self.context,
+            method=request.method or "",
+            path=request.path.removeprefix(self._prefix),
+            query=MappingProxyType(dict(parse_qsl(request.query, keep_blank_values=True))),
+            body=body,
         )
+        try:
+            response = await self._route.handler(asked)
+        except BaseException as error:
+            contain(error)
+            raise
         if not isinstance(response, PluginResponse):
             raise TypeError(f"{request.path}: {type(response).__name__} is not a PluginResponse")
         if not (isinstance(response.status, int) and 200 <= response.status <= 599):
