@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from tornado_gateway.binding import Place
 from tornado_gateway.context import Context, Outcome
 from tornado_gateway.errors import AuthenticationFailed, AuthUnavailable, InvalidRequest, UpstreamUnavailable
 from tornado_gateway.hooks import ANONYMOUS, Hooks
-from tornado_gateway.hookspecs import GatewayHooks, Principal, Record, Release, ServerFacts, StartupRefused, hookimpl
+from tornado_gateway.hookspecs import GatewayHooks, Principal, Record, ServerFacts, StartupRefused, hookimpl
 from tornado_gateway.wire.ollama import NativeCall
 
 CALL = NativeCall("/api/chat", "m:latest", "d", b"{}", stream=False)
@@ -191,7 +192,7 @@ async def test_an_answer_that_can_be_closed_is_closed_generator_or_not() -> None
 
 async def test_places_that_were_given_are_given_back_when_a_later_plugin_refuses() -> None:
     given: list[str] = []
-    places: list[Release] = []
+    places: list[Place] = []
     hooks = Hooks(
         [
             ("a", Diary("a", [], says=lambda: given.append("a"))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -389,6 +390,34 @@ async def test_c53_a_route_ends_neither_its_request_nor_the_process(
     assert (status, body["error"]["code"]) == (500, "internal_error")
     assert [outcome.ended for outcome in witness.outcomes] == ["failed"]
     assert logged(caplog) == [("request_failed", None)]
+
+
+async def never_runs() -> None:
+    raise AssertionError("nobody awaits it")
+
+
+@pytest.mark.parametrize(
+    ("release", "event"),
+    [(lambda: 1 / 0, "hook_failed"), (lambda: sys.exit(3), "hook_failed"), (never_runs, "hook_answered_nonsense")],
+    ids=["raises", "exits", "is a coroutine"],
+)
+async def test_a_place_that_is_not_given_back_is_told_and_costs_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, release: Any, event: str
+) -> None:
+    async def dispatch(self: object, context: object, call: object) -> Any:
+        return release
+
+    plugin, witness = type("Keeps", (), {"dispatch": hookimpl(dispatch)})(), Witness()
+    monkeypatch.setattr("tornado_gateway.app.build_plugins", lambda _: [("witness", witness), ("mine", plugin)])
+    async with FakeOllama() as ollama, serving(ollama.url, plugins=[]) as served:
+        ollama.next(Behaviour(text="sane"))
+        status, _ = await ask(served)
+        times = served.gateway.services.hooks.times()["mine.dispatch"]
+
+    assert status == 200
+    assert witness.released == 1
+    assert times["failures"] == 1
+    assert logged(caplog) == [(event, "mine")]
 
 
 async def test_who_cancels_the_task_that_it_runs_in_stops_no_server(monkeypatch: pytest.MonkeyPatch) -> None:

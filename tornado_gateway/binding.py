@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pluggy
 
 from tornado_gateway.budget import Meter
-from tornado_gateway.hookspecs import GatewayHooks, StartupRefused
+from tornado_gateway.hookspecs import GatewayHooks, Release, StartupRefused
 from tornado_gateway.log import get_logger
 
 SLOW_SECONDS = 0.05
@@ -44,6 +44,8 @@ class Bound:
     def answered_nonsense(self, answer: object) -> None:
         """It gave what the specification does not allow."""
         self.meter.failures += 1
+        if isinstance(answer, Coroutine):
+            answer.close()  # nobody will await it, and Python would say so on standard error
         _log.error("hook_answered_nonsense", plugin=self.plugin, hook=self.hook, kind=type(answer).__name__)
 
     def waits(self, seconds: float) -> None:
@@ -56,6 +58,10 @@ class Bound:
         if self._warned is None or now - self._warned >= WARN_EVERY_SECONDS:
             _log.warning("hook_slow", plugin=self.plugin, hook=self.hook, ms=round(spent_ns / 1e6, 1), times=self._slow)
             self._warned, self._slow = now, 0
+
+
+Place = tuple[Bound, Release]
+"""What a plugin's `dispatch` gave, and whose it is."""
 
 
 def bind(caller: pluggy.HookCaller, implementation: Any) -> Bound:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import msgspec
 
+from tornado_gateway.binding import Place
 from tornado_gateway.context import Context, Usage, learn
 from tornado_gateway.delivery import Delivery, Gathering, Receiver, ShortWay, Sink, changed
 from tornado_gateway.errors import InvalidRequest, UpstreamClosed
 from tornado_gateway.fanout import together
 from tornado_gateway.hooks import Hooks
-from tornado_gateway.hookspecs import Release
 from tornado_gateway.models import Catalog, names_of
 from tornado_gateway.names import normal
 from tornado_gateway.upstream import Model, Ollama
@@ -169,7 +169,7 @@ class Exchange:
         """The rest of the road: wait for a place, ask Ollama, show the whole answer to the plugins."""
         way.begin(number)
         context, call, tally = way.context, way.call, way.tally
-        places: list[Release] = []
+        places: list[Place] = []
         try:
             began = time.monotonic()
             await self._hooks.dispatch(context, call, places)

@@ -15,8 +15,8 @@ from typing import Any, Self
 
 import pluggy
 
-from tornado_gateway.binding import Bound, bind
-from tornado_gateway.budget import failure, within
+from tornado_gateway.binding import Bound, Place, bind
+from tornado_gateway.budget import FAILURES, failure, within
 from tornado_gateway.context import Context, Outcome, Principal
 from tornado_gateway.errors import AuthUnavailable, GatewayError, InternalError
 from tornado_gateway.hookspecs import (
@@ -24,7 +24,6 @@ from tornado_gateway.hookspecs import (
     Forward,
     GatewayHooks,
     Keeper,
-    Release,
     Route,
     ServerFacts,
     Shared,
@@ -240,7 +239,7 @@ class Hooks:
                 return f"{bound.plugin}: {reason}"
         return None
 
-    async def dispatch(self, context: Context, call: NativeCall, places: list[Release]) -> None:
+    async def dispatch(self, context: Context, call: NativeCall, places: list[Place]) -> None:
         """Wait for a place with every plugin; what they give is added to `places` at once, so that nothing given is lost."""
         for bound in self._dispatch:
             try:
@@ -251,18 +250,22 @@ class Hooks:
                 bound.failed(error)
                 raise _closed_door() from error
             if callable(release):
-                places.append(release)
+                places.append((bound, release))
             elif release is not None:
                 bound.answered_nonsense(release)
                 raise _closed_door()
 
-    def release(self, places: list[Release]) -> None:
+    def release(self, places: list[Place]) -> None:
         """Give places back, the last first, each once."""
         while places:
+            bound, release = places.pop()
             try:
-                places.pop()()
-            except Exception as error:  # noqa: BLE001  # the other places must be given back all the same
-                _log.error("hook_failed", hook="dispatch", exc_info=error)
+                given: object = release()
+            except FAILURES as error:  # the other places must be given back all the same
+                bound.failed(error)
+                continue
+            if given is not None and isinstance(given, Coroutine):  # of an `async def` nothing has run: it gave nothing back
+                bound.answered_nonsense(given)
 
     async def answered(self, context: Context, call: NativeCall, answer: Record) -> None:
         """Show the whole answer to those who want it, each a copy of its own."""

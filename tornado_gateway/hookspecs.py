@@ -335,9 +335,9 @@ class GatewayHooks:
         When: once per native call that really goes to Ollama, so not for an answer that is known or shared.
         Order: as configured; every plugin is asked. May wait, for minutes if it must: meanwhile a streaming caller gets
         heartbeats, and one who leaves cancels the wait (`asyncio.CancelledError`).
-        An answer: a function that gives the place back. None means "go ahead".
+        An answer: a plain function that gives the place back. None means "go ahead".
         Raising: one of this module's errors refuses with it; places already given by other plugins are given back. Any other exception is a 503, and so is an
-        answer that cannot be called.
+        answer that cannot be called. A function that raises, or would have to be awaited, is logged.
         Guaranteed: the function is called exactly once, in the opposite order, when the call has ended in whatever way.
         """
 

@@ -6,12 +6,13 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
 
+from tornado_gateway.binding import Place
 from tornado_gateway.config import Settings
 from tornado_gateway.context import Context, Outcome, Principal, Usage, learn
 from tornado_gateway.discovery import build_plugins
 from tornado_gateway.errors import GatewayError
 from tornado_gateway.hooks import Hooks
-from tornado_gateway.hookspecs import Message, NativeCall, Record, Release, ServerFacts
+from tornado_gateway.hookspecs import Message, NativeCall, Record, ServerFacts
 from tornado_gateway.transforms import Change, transformed
 
 ROUNDS = 200
@@ -74,7 +75,7 @@ def _change(batch: Sequence[Record], changes: Sequence[Change]) -> None:
 
 
 async def _forward(hooks: Hooks, context: Context, call: NativeCall) -> AsyncGenerator[Sequence[Record], None]:
-    places: list[Release] = []
+    places: list[Place] = []
     try:
         await hooks.dispatch(context, call, places)
         yield [Record(model=MODEL, message=Message(content="An ")), Record(model=MODEL, message=Message(content="answer"))]
