@@ -297,13 +297,13 @@ class Hooks:
         return self._manager.get_plugin(name)
 
     def times(self) -> dict[str, dict[str, float]]:
-        """What each hook that was called has cost so far, by `plugin.hook`: calls, failures, milliseconds of its own in all and at most."""
+        """What each hook that was called has cost so far, by `plugin.hook`: calls, failures, milliseconds of its own in all and at a stretch."""
         return {
             f"{bound.plugin}.{hook}": {
                 "calls": bound.meter.calls,
                 "failures": bound.meter.failures,
-                "ms": round(bound.meter.spent_ns / 1e6, 3),
-                "longest_ms": round(bound.meter.longest_ns / 1e6, 3),
+                "ms": bound.meter.spent_ns / 1e6,
+                "longest_ms": bound.meter.longest_ns / 1e6,
             }
             for hook, bounds in self._all.items()
             for bound in bounds

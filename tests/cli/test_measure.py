@@ -30,7 +30,7 @@ def test_issue_6_plugins_shows_the_time_spent_per_hook(tmp_path: Path, capsys: C
     shown = [line for line in written.out.splitlines() if line.startswith("  time per call: ")]
     assert len(shown) == 2
     assert "admit " in shown[0]
-    assert " µs (at most " in shown[0]
+    assert " µs (longest stretch " in shown[0]
 
 
 def test_without_measuring_the_way_to_it_is_shown(tmp_path: Path, capsys: Capture) -> None:

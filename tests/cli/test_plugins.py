@@ -46,3 +46,12 @@ def test_a_wrong_configuration_hides_no_plugin(tmp_path: Path, capsys: Capture) 
     written = capsys.readouterr()
     assert "cache  tornado-gateway 0.1.0  ?" in written.out
     assert "nope: is not installed" in written.err
+
+
+def test_the_mean_of_a_call_stands_beside_the_longest_of_its_stretches() -> None:
+    """A call that waits has more than one: the mean may be over the longest, and that is no contradiction."""
+    times = {"cache.startup": {"calls": 2, "failures": 1, "ms": 1.382, "longest_ms": 0.6164}}
+
+    (row,) = [row for row in rows(available(), ["cache"], times) if row.name == "cache"]
+
+    assert row.times == ("startup 691.0 µs (longest stretch 616.4, 1 of 2 failed)",)

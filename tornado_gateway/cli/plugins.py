@@ -112,8 +112,9 @@ def _row(plugin: Found, order: Sequence[str], times: Times) -> Row:
 
 
 def _time(hook: str, spent: dict[str, float]) -> str:
+    # A call that waits has several stretches: the longest of them may be shorter than a call in the mean.
     failed = f", {spent['failures']:.0f} of {spent['calls']:.0f} failed" if spent["failures"] else ""
-    return f"{hook} {spent['ms'] * 1000 / spent['calls']:.1f} µs (at most {spent['longest_ms'] * 1000:.0f}{failed})"
+    return f"{hook} {spent['ms'] * 1000 / spent['calls']:.1f} µs (longest stretch {spent['longest_ms'] * 1000:.1f}{failed})"
 
 
 def _settings(model: type[BaseModel]) -> Iterator[str]:
