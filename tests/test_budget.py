@@ -114,8 +114,9 @@ async def test_a_plugin_cannot_end_the_process(waits: int) -> None:
             await asyncio.sleep(0)
         raise SystemExit(3)
 
-    with pytest.raises(RuntimeError, match="end the process"):
+    with pytest.raises(RuntimeError, match="end the process") as raised:
         await within(1, exits(), meter())
+    assert raised.traceback[-1].name == "exits"
 
 
 @pytest.mark.parametrize("done", [True, False])

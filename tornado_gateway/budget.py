@@ -82,6 +82,7 @@ def failure(error: BaseException) -> BaseException:
             stands = RuntimeError("what it waited for was cancelled")
     if stands is not error:
         stands.__cause__ = error
+        stands.__traceback__ = error.__traceback__  # the log tells where an exception happened, not where its cause did
     return stands
 
 
