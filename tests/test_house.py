@@ -18,6 +18,7 @@ ROOMS = (
     ("cli",),
     ("testing",),
     ("workers",),
+    ("places",),
     ("server", "child"),
     ("listener", "downstream", "systemd", "mainloop", "signals", "daemon", "tls", "worker", "channel", "keepers"),
     ("app",),

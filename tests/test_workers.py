@@ -1,6 +1,5 @@
 import asyncio
 import signal
-import socket
 import sys
 
 import pytest
@@ -8,7 +7,8 @@ from processes import until
 
 from tornado_gateway.config import Settings
 from tornado_gateway.loading import load
-from tornado_gateway.workers import BEATS_OF_A_START, HUNG_AFTER_BEATS, _Parent, listen
+from tornado_gateway.places import Place
+from tornado_gateway.workers import BEATS_OF_A_START, HUNG_AFTER_BEATS, Failures, _Parent, said_of
 
 BEATS_ONCE = """
 import json, os, socket, struct, time
@@ -18,35 +18,6 @@ time.sleep(60)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one socket for all")
-def test_each_place_has_a_listening_socket_of_its_own_at_one_address() -> None:
-    places = listen(Settings.model_validate({"server": {"port": 0}}), 3)
-
-    names = {bound.getsockname() for place in places for bound in place}
-
-    assert len(places) == 3
-    assert len(names) == 1
-    assert len({bound.fileno() for place in places for bound in place}) == 3
-    for place in places:
-        for bound in place:
-            bound.close()
-
-
-@pytest.mark.filterwarnings(
-    "ignore:unclosed:ResourceWarning"
-)  # Tornado leaves a socket that it could not bind to the collector
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_address_that_another_program_has_is_an_error_even_if_it_shares() -> None:
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        settings = Settings.model_validate({"server": {"port": other.getsockname()[1]}})
-
-        with pytest.raises(OSError, match="in use"):
-            listen(settings, 2)
-
-
 @pytest.mark.parametrize(("beats", "patience"), [(True, HUNG_AFTER_BEATS), (False, BEATS_OF_A_START)])
 async def test_a_worker_whose_heart_has_not_begun_to_beat_is_given_more_time(
     beats: bool, patience: int, monkeypatch: pytest.MonkeyPatch
@@ -54,8 +25,7 @@ async def test_a_worker_whose_heart_has_not_begun_to_beat_is_given_more_time(
     monkeypatch.setattr("tornado_gateway.workers.BEAT_SECONDS", 0.005)
     command = [sys.executable, "-c", BEATS_ONCE if beats else "import time; time.sleep(60)"]
     parent = _Parent(Settings(), "", 1, command, load, print)
-    parent._places = [[]]
-    child = parent._start(0)
+    child = parent._start(Place(0, ()))
     await until(lambda: child.heard is beats)
 
     watching = asyncio.ensure_future(parent._watch())
@@ -65,3 +35,28 @@ async def test_a_worker_whose_heart_has_not_begun_to_beat_is_given_more_time(
 
     assert child.code == -signal.SIGKILL
     assert child.silent > patience
+
+
+def test_a_reason_is_told_when_it_is_new_and_then_ever_more_rarely() -> None:
+    failures = Failures()
+
+    told = [failures.times for _ in range(40) if failures.worth_a_line("no database")]
+
+    assert told == [1, 2, 4, 8, 16, 32]
+    assert failures.worth_a_line("no memory")
+    assert not failures.worth_a_line("no memory")
+
+
+def test_a_start_that_fails_is_tried_again_soon_and_then_every_few_seconds() -> None:
+    failures, pauses = Failures(), []
+    for _ in range(100):
+        failures.worth_a_line("no database")
+        pauses.append(failures.pause)
+
+    assert pauses[:5] == [0.5, 1, 2, 4, 5]
+    assert set(pauses[5:]) == {5}
+
+
+def test_an_end_without_a_reason_is_told_by_its_code() -> None:
+    assert said_of(-9) == "ended by signal 9"
+    assert "exit code 2" in said_of(2)

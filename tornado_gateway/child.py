@@ -1,7 +1,7 @@
 """One worker as its parent sees it: a process, a channel to it, and the signs that it gives.
 
-`worker.py` is the other end. The messages from there are `beat`, `ready`, `leaving`, `announce`, `call`, `tell` and `cancel`;
-the messages to there are `answer`, `failure` and `stop`.
+`worker.py` is the other end. The messages from there are `beat`, `ready`, `leaving`, `failed`, `announce`, `call`, `tell` and
+`cancel`; the messages to there are `answer`, `failure` and `stop`.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class Child:
         self.silent = 0
         """Ticks of the parent since its heart beat last."""
         self.code: int | None = None
+        self.reason = ""
+        """Why it ended, where it, or who ended it, said so."""
         self.began = time.monotonic()
         self._announce = announce
         self._lost = asyncio.Event()
@@ -126,6 +128,8 @@ class Child:
                 self.ready.set()
             case ["leaving"]:
                 self.out_of_service.set()
+            case ["failed", reason]:
+                self.reason = reason
             case ["announce", line]:
                 self._announce(line)
             case _:

@@ -98,10 +98,10 @@ class _Server:
         self._worker = worker
 
     async def run(self, signals: Signals) -> int:
-        tls = tls_context(self._settings)
         async with contextlib.AsyncExitStack() as stack:
             if self._worker is not None:
                 await stack.enter_async_context(self._worker.attached(signals))
+            tls = tls_context(self._settings)
             sockets = self._sockets()
             for bound in sockets:
                 stack.callback(bound.close)
@@ -111,6 +111,8 @@ class _Server:
                 return 0
             listener = listener_for(gateway, self._settings, tls, share=self._worker.of if self._worker else 1)
             settle_garbage()
+            for bound in sockets if self._worker else ():
+                bound.listen(BACKLOG)
             listener.listen_at(sockets)
             reloading = asyncio.ensure_future(self._reload_when_told(gateway, listener, signals))
             await unless(signals.stop, self._say_ready(gateway, sockets, tls))
@@ -186,10 +188,10 @@ class _Server:
         await listener.close_all_connections()
 
 
-def listen_at(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
-    """Sockets that listen; `shared` lets others of ours listen at the same address. Raises `CannotListen`."""
+def listen_at(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen. Raises `CannotListen`."""
     try:
-        return bind_sockets(port, host, backlog=BACKLOG, reuse_port=shared)
+        return bind_sockets(port, host, backlog=BACKLOG)
     except OSError as error:
         raise CannotListen(*error.args) from error
 

@@ -72,7 +72,10 @@ class Worker:
 
     @contextlib.asynccontextmanager
     async def attached(self, signals: Signals) -> AsyncIterator[None]:
-        """With a heart that beats, from the loop: a loop that hangs does not beat. Without a parent the server stops at once."""
+        """With a heart that beats, from the loop: a loop that hangs does not beat. Without a parent the server stops at once.
+
+        The parent is told why it ends, if that is an error.
+        """
 
         def receive(message: list[Any]) -> None:
             match message:
@@ -93,6 +96,9 @@ class Worker:
         beating = loop.create_task(self._beat(self._channel))
         try:
             yield
+        except Exception as error:
+            self._send(["failed", str(error) or type(error).__name__])
+            raise
         finally:
             beating.cancel()
             channel, self._channel = self._channel, None

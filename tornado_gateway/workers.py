@@ -1,8 +1,9 @@
 """Several processes that serve at one address, under a parent that serves nobody: it starts them, watches them, and keeps what they share.
 
 Each worker has a listening socket of its own (`SO_REUSEPORT`), which the parent keeps open: connections that come while a worker is being
-replaced wait for the one that follows (docs/decisions/0020-workers.md). A worker is dead when its end of the channel closes, and hung
-when it does not beat. Workers are programs of their own, started anew: nothing is forked with an event loop in it.
+replaced wait for the one that follows, unless none does (`places.py`, docs/decisions/0020-workers.md). A worker is dead when its end of
+the channel closes, and hung when it does not beat. Workers are programs of their own, started anew: nothing is forked with an event loop
+in it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -28,7 +27,8 @@ from tornado_gateway.keepers import Keepers
 from tornado_gateway.loading import Loaded
 from tornado_gateway.log import get_logger
 from tornado_gateway.mainloop import run_to_end
-from tornado_gateway.server import address_of, listen_at
+from tornado_gateway.places import Place, Places
+from tornado_gateway.server import address_of
 from tornado_gateway.signals import AT_ONCE_SECONDS, Signals, unless
 from tornado_gateway.tls import tls_context
 from tornado_gateway.worker import BEAT_SECONDS
@@ -39,7 +39,10 @@ BEATS_OF_A_START = 60
 """What the heart may miss before its first beat: Python reads its modules until then, perhaps on a machine that has much else to do."""
 _AFTER_DRAIN_SECONDS = 0.9
 _AGAIN_SECONDS = 0.5
-"""Between two starts of a worker that does not live longer than this, or that cannot be started."""
+"""Between two starts of a worker that does not live longer than this. Of one that cannot be started: at first, then twice as long each time."""
+_AGAIN_AT_MOST_SECONDS = 5.0
+_PATIENCE_SECONDS = 10.0
+"""For a worker to be ready that follows another: what connects meanwhile waits for it."""
 
 _log = get_logger(__name__)
 
@@ -81,30 +84,28 @@ class _Parent:
         self._lives = itertools.count()
         self._children: set[Child] = set()
         self._keepers = Keepers({})
-        self._places: list[list[socket.socket]] = []
-        self._served = [asyncio.Event() for _ in range(workers)]
-        """For each place: whether a worker has been ready there."""
+        self._places: Places
 
     async def run(self, signals: Signals) -> int:
         hooks = Hooks(build_plugins(self._settings))
         check_open_door(self._settings, hooks)
         tls_context(self._settings)
-        self._places = listen(self._settings, self._count)
+        self._places = Places(self._host, self._settings.server.port, self._count)
         self._keepers = Keepers(hooks.keepers())
         try:
             await unless(signals.stop, self._keepers.start(server_facts(self._settings, self._show, self._count)))
             return 0 if signals.stop.is_set() else await self._serve(signals)
         finally:
-            self._close()
+            self._places.close()
             await self._keepers.stop()
 
     async def _serve(self, signals: Signals) -> int:
         """The first worker starts alone: what hinders it would hinder all, and is said once."""
-        first = self._start(0)
+        first = self._start(self._places[0])
         await unless(signals.stop, _first_of(first.ready.wait(), asyncio.shield(first.ended)))
         if first.code is not None and not signals.stop.is_set():
             return max(1, first.code)
-        tasks = [asyncio.ensure_future(self._keep(number, first if number == 0 else None)) for number in range(self._count)]
+        tasks = [asyncio.ensure_future(self._keep(place, None if place.number else first)) for place in self._places]
         tasks += [asyncio.ensure_future(work) for work in (self._watch(), self._reload_when_told(signals))]
         await unless(signals.stop, self._say_ready())
         await signals.stop.wait()
@@ -116,34 +117,54 @@ class _Parent:
         await asyncio.gather(*tasks, return_exceptions=True)
         return 0
 
-    def _start(self, number: int) -> Child:
-        place = (number, self._count, self._host, self._places[number])
-        child = Child(*place, self._command, self._text, next(self._lives), self._keepers, self._show)
+    def _start(self, place: Place) -> Child:
+        """Raises `OSError`."""
+        place.open()
+        where = (place.number, self._count, self._host, place.sockets)
+        child = Child(*where, self._command, self._text, next(self._lives), self._keepers, self._show)
         self._children.add(child)
         child.ended.add_done_callback(lambda _: self._children.discard(child))
         return child
 
-    async def _keep(self, number: int, child: Child | None) -> None:
+    async def _keep(self, place: Place, child: Child | None) -> None:
         """See to it that somebody serves at this place."""
+        failures = Failures()
         while True:
-            child = child or await self._start_at_last(number)
-            await _first_of(child.ready.wait(), child.out_of_service.wait())
-            if child.ready.is_set():
-                self._served[number].set()
-            await child.out_of_service.wait()
-            _log.warning("worker_left", worker=number, pid=child.pid)
-            if time.monotonic() - child.began < _AGAIN_SECONDS:
-                await asyncio.sleep(_AGAIN_SECONDS)
+            reason = await self._one_life(place, child)
             child = None
+            if reason is None:
+                failures = Failures()
+                continue
+            place.vacate()
+            if failures.worth_a_line(reason):
+                _log.error("worker_not_started", worker=place.number, reason=reason, times=failures.times)
+            await asyncio.sleep(failures.pause)
 
-    async def _start_at_last(self, number: int) -> Child:
-        """Start a worker, however often it takes: a machine may be short of descriptors, processes or memory for a while."""
-        while True:
-            try:
-                return self._start(number)
-            except OSError as error:
-                _log.error("worker_not_started", worker=number, reason=error.strerror or str(error))
+    async def _one_life(self, place: Place, child: Child | None) -> str | None:
+        """From the start of a worker to its end; why it never served, if so."""
+        try:
+            child = child or self._start(place)
+        except OSError as error:  # a machine may be short of descriptors, processes or memory for a while
+            return error.strerror or str(error)
+        await self._begun(place, child)
+        if not child.ready.is_set():
+            await asyncio.shield(child.ended)
+            return child.reason or said_of(child.code)
+        place.serve()
+        await child.out_of_service.wait()
+        _log.warning("worker_left", worker=place.number, pid=child.pid)
+        if time.monotonic() - child.began < _AGAIN_SECONDS:
             await asyncio.sleep(_AGAIN_SECONDS)
+        return None
+
+    async def _begun(self, place: Place, child: Child) -> None:
+        """It serves, or has ended. While clients wait for it, it may not take for ever."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS if place.listens else None):
+                await _first_of(child.ready.wait(), child.out_of_service.wait())
+        except TimeoutError:
+            child.reason = f"not ready after {_PATIENCE_SECONDS:g} s, while connections waited"
+            child.kill()
 
     async def _watch(self) -> None:
         """End workers that hang. Ticks are counted, not seconds: when this process was stopped itself, nobody is to blame."""
@@ -157,10 +178,11 @@ class _Parent:
                     child.kill()
 
     async def _say_ready(self) -> None:
-        for served in self._served:
-            await served.wait()
         tls = self._settings.server.tls is not None
-        _log.info("started", addresses=[address_of(bound, tls) for bound in self._places[0]], workers=self._count)
+        addresses = [address_of(bound, tls) for bound in self._places[0].sockets]
+        for place in self._places:
+            await place.served.wait()
+        _log.info("started", addresses=addresses, workers=self._count)
         systemd.notify("READY=1")
 
     async def _reload_when_told(self, signals: Signals) -> None:
@@ -191,7 +213,7 @@ class _Parent:
         """All workers drain at the same time; what they do not end in their time is ended here."""
         systemd.notify("STOPPING=1")
         _log.info("stopping", workers=self._count)
-        self._close()
+        self._places.close()
         for child in list(self._children):
             child.stop()
         grace = self._settings.server.drain_seconds
@@ -208,27 +230,36 @@ class _Parent:
         if self._children:
             await asyncio.wait([child.ended for child in self._children], timeout=seconds)
 
-    def _close(self) -> None:
-        """While a listening socket is open here, connections to it are accepted by the kernel."""
-        for bound in itertools.chain.from_iterable(self._places):
-            bound.close()
-
     def _show(self, line: str) -> None:
         if line not in self._announced:
             self._announced.add(line)
             self._announce(line)
 
 
-def listen(settings: Settings, places: int) -> list[list[socket.socket]]:
-    """Listening sockets for each place, all at one address. Raises `CannotListen` when another program listens there, also one of ours."""
-    server = settings.server
-    alone = listen_at(server.host, server.port)
-    if sys.platform != "linux":
-        return [alone] * places  # elsewhere the last one that binds would get all connections: one queue for all
-    port = alone[0].getsockname()[1]
-    for bound in alone:
-        bound.close()
-    return [listen_at(server.host, port, shared=True) for _ in range(places)]
+class Failures:
+    """Starts in a row of which no worker came."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self._reason: str | None = None
+
+    def worth_a_line(self, reason: str) -> bool:
+        """Count one. A reason is told when it is new, and at the second, fourth, eighth time and so on."""
+        self.times += 1
+        new, self._reason = reason != self._reason, reason
+        return new or self.times.bit_count() == 1
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next start."""
+        return min(_AGAIN_SECONDS * (1 << min(self.times - 1, 10)), _AGAIN_AT_MOST_SECONDS)
+
+
+def said_of(code: int | None) -> str:
+    """The end of a process that gave no reason itself."""
+    if code is not None and code < 0:
+        return f"ended by signal {-code}"
+    return f"ended with exit code {code}; standard error may tell more"
 
 
 async def _first_of(*works: Awaitable[Any]) -> None:

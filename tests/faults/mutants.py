@@ -243,4 +243,9 @@ MUTANTS = (
         "upstream/test_breaker.py upstream/test_ollama.py",
         (f"{CORE}/upstream/breaker.py", "        self._failures += 1\n", ""),
     ),
+    mutant(
+        "connections wait at a place where nobody serves",
+        "faults/test_workers.py",
+        (f"{CORE}/workers.py", "            place.vacate()\n", ""),
+    ),
 )

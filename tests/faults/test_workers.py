@@ -5,6 +5,7 @@ import contextlib
 import os
 import resource
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -78,6 +79,95 @@ async def test_a_worker_that_cannot_be_started_for_a_while_is_started_then(ollam
         assert {reply.status for reply in [await running.ask("/healthz") for _ in range(12)]} == {200}
 
 
+MOODY = """
+import asyncio
+from pathlib import Path
+from pydantic import BaseModel
+from tornado_gateway.hookspecs import StartupRefused, hookimpl
+
+class Moody:
+    class Settings(BaseModel):
+        pass
+
+    def __init__(self, settings):
+        pass
+
+    @hookimpl
+    async def startup(self, server):
+        if Path("away").exists():
+            raise StartupRefused("the database is away")
+        if Path("silent").exists():
+            await asyncio.sleep(3600)
+"""
+
+
+def install_moody(folder: Path) -> list[Any]:
+    """A plugin that cannot start while there is a file `away`, and does not come to an end with it while there is one `silent`."""
+    (folder / "moody.py").write_text(MOODY)
+    about = folder / "moody-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: moody\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[tornado_gateway]\nmoody = moody:Moody\n")
+    return [LOG, AUTH, "moody"]
+
+
+async def healthy(running: Program, count: int = 20) -> bool:
+    """Whether connections of that number are all served."""
+    async with asyncio.timeout(5 + running.slack):
+        return {(await running.ask("/healthz")).status for _ in range(count)} == {200}
+
+
+async def test_c51_a_worker_that_cannot_be_replaced_leaves_its_connections_to_the_others(
+    ollama: FakeOllama, tmp_path: Path
+) -> None:
+    async with program(tmp_path, ollama.url, workers=2, plugins=install_moody(tmp_path)) as running:
+        _, killed = running.workers()
+        (tmp_path / "away").touch()
+
+        os.kill(killed, signal.SIGKILL)
+        (said, *_) = await until(lambda: running.events("worker_not_started"))
+        assert await healthy(running)
+        await until(lambda: len(running.events("worker_not_started")) == 2)  # also while another start is tried
+        assert await healthy(running)
+        (tmp_path / "away").unlink()
+        await until(partial(replaced, running, killed))
+
+        assert (said["level"], said["worker"], said["reason"]) == ("ERROR", 1, "the database is away")
+        assert "the database is away" in (tmp_path / "logs" / "error.log").read_text()
+        assert len(running.events("worker_left")) == 1
+        assert await healthy(running)
+
+
+async def test_c51_when_no_worker_can_be_replaced_connections_are_refused_until_one_can(
+    ollama: FakeOllama, tmp_path: Path
+) -> None:
+    async with program(tmp_path, ollama.url, workers=2, plugins=install_moody(tmp_path)) as running:
+        (tmp_path / "away").touch()
+
+        for worker in running.workers():
+            os.kill(worker, signal.SIGKILL)
+        await until(lambda: len({said["worker"] for said in running.events("worker_not_started")}) == 2)
+        with pytest.raises(ConnectionRefusedError):
+            await running.connect()
+        (tmp_path / "away").unlink()
+        await until(partial(accepts, running.port))
+
+        assert await healthy(running)
+
+
+async def test_c51_a_worker_whose_start_takes_for_ever_keeps_nobody_waiting(ollama: FakeOllama, tmp_path: Path) -> None:
+    async with program(tmp_path, ollama.url, workers=2, plugins=install_moody(tmp_path)) as running:
+        _, killed = running.workers()
+        (tmp_path / "silent").touch()
+
+        os.kill(killed, signal.SIGKILL)
+        (said,) = await until(lambda: running.events("worker_not_started"))
+        await until(partial(replaced, running, killed))  # by one that is not ready either, and nobody waits for
+
+        assert "not ready after 10 s" in said["reason"]
+        assert await healthy(running)
+
+
 async def test_a_server_has_started_also_when_a_worker_died_before_it_was_ready(ollama: FakeOllama, tmp_path: Path) -> None:
     write_config(tmp_path / "config.yaml", ollama.url)
     async with starting(tmp_path, "--workers", "2") as running:
@@ -87,7 +177,7 @@ async def test_a_server_has_started_also_when_a_worker_died_before_it_was_ready(
 
         (said,) = await until(lambda: running.events("started"))
         assert said["workers"] == 2
-        assert [line["pid"] for line in running.events("worker_left")] == [killed]
+        assert [line["reason"] for line in running.events("worker_not_started")] == ["ended by signal 9"]
 
 
 async def test_c51_no_worker_outlives_its_parent(ollama: FakeOllama, tmp_path: Path) -> None:
@@ -356,3 +446,9 @@ def most_at_once(ollama: FakeOllama) -> int:
         running += change
         most = max(most, running)
     return most
+
+
+def accepts(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
