@@ -60,9 +60,8 @@ class Auth:
         if server.shared is not None:
             self._made = await server.shared.call("key_of_the_run")
             self._failures = Failures(server.shared)
-        path = self._settings.key_file
         try:
-            self._take(self._settings, await asyncio.to_thread(KeyFile.read, path) if path else None)
+            self._take(self._settings, await self._first(self._settings))
         except (KeyFileBroken, ValueError) as error:
             raise StartupRefused(f"auth: {error}") from error
 
@@ -89,6 +88,17 @@ class Auth:
         """What stands in the configuration as `sha256` for a key."""
         return digest_of(key).hex()
 
+    async def _first(self, settings: Settings) -> KeyFile | None:
+        """The key file at the start. For a worker that follows others this is a reload: they may have kept what is broken by now."""
+        if settings.key_file is None:
+            return None
+        shared = self._server.shared if self._server else None
+        others = await shared.call("key_file") if shared else None
+        if others is None:
+            return await asyncio.to_thread(KeyFile.read, settings.key_file)
+        self._file = KeyFile.from_plain(others["file"]) if others["file"] else None
+        return await self._reread(settings.key_file, settings.keys)
+
     async def _reread(self, path: Path, keys: tuple[KeyEntry, ...]) -> KeyFile | None:
         try:
             file = await asyncio.to_thread(KeyFile.read, path)
@@ -106,6 +116,8 @@ class Auth:
         run_key = None if any(entry.given for entry in entries) else self._key_of_the_run(entries)
         self._ring = Ring([*entries, run_key] if run_key else entries)
         self._settings, self._file = settings, file
+        if self._server and self._server.shared:
+            self._server.shared.tell("key_file_is", file.plain() if file else None)
         if run_key is not self._run_key and run_key and run_key.key and self._server:
             self._server.announce(f"Key for this run: {run_key.key.get_secret_value()}")
         self._run_key = run_key

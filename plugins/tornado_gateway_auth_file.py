@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -48,6 +49,16 @@ class KeyFile:
         if missing or not entries:
             raise KeyFileBroken(f"{path}: entry {missing[0]} has no key" if missing else f"{path} holds no key")
         return cls(path, entries, text.endswith("\n"))
+
+    def plain(self) -> dict[str, Any]:
+        """As it goes to another process of ours: with digests of the keys only."""
+        entries = [entry.model_copy(update={"key": None, "sha256": entry.digest().hex()}) for entry in self.entries]
+        plain = [entry.model_dump(mode="json", exclude_defaults=True) for entry in entries]
+        return {"path": str(self.path), "entries": plain, "ends_with_newline": self.ends_with_newline}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        return cls(Path(plain["path"]), _ENTRIES.validate_python(plain["entries"]), plain["ends_with_newline"])
 
     def check_successor_of(self, previous: Self) -> None:
         """Raise `KeyFileBroken` when this looks like a half-written new version: a key that was cut is a valid key too."""

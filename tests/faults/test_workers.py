@@ -411,6 +411,24 @@ async def test_the_key_of_the_run_is_one_and_is_shown_once(ollama: FakeOllama, t
         assert key not in (tmp_path / "logs" / "info.log").read_text()
 
 
+async def test_a_worker_that_follows_a_reload_has_the_last_good_keys_too(ollama: FakeOllama, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("bob: two\n")
+    file.chmod(0o600)
+    async with program(tmp_path, ollama.url, workers=2, plugins=[LOG, {"auth": {"key_file": "keys"}}]) as running:
+        _, killed = running.workers()
+        file.write_text("broken\n")
+        running.signal(signal.SIGHUP)
+        await until(lambda: len(running.events("key_file_kept")) == 2)
+
+        os.kill(killed, signal.SIGKILL)
+        await until(partial(replaced, running, killed))
+        replies = [await running.ask("/v1/models", key="two") for _ in range(20)]
+
+        assert {reply.status for reply in replies} == {200}
+        assert not running.events("worker_not_started")
+
+
 async def test_what_hinders_one_worker_is_said_once(ollama: FakeOllama, tmp_path: Path) -> None:
     write_config(
         tmp_path / "config.yaml", ollama.url, plugins=[{"auth": {"key_file": "nowhere", "keys": [{"name": "a", "key": "b"}]}}]
