@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 import signal
 import ssl
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from serving import chat_request
 from tornado_gateway.config import Settings
 from tornado_gateway.hookspecs import StartupRefused
 from tornado_gateway.testing import FakeOllama
-from tornado_gateway.tls import tls_context
+from tornado_gateway.tls import read_pair, tls_context
 
 FILES = {"certificate": "server.pem", "key": "server.key"}
 
@@ -80,6 +81,50 @@ async def test_a_certificate_is_read_again_on_sighup_and_one_that_does_not_fit_i
         await until(lambda: len(running.events("reloaded")) == workers)
 
         assert await shown(running.port, authority) != first
+
+
+def test_a_pair_that_was_read_counts_whatever_the_files_say_now(tmp_path: Path) -> None:
+    issue(trustme.CA(), tmp_path)
+    pair = read_pair(settings(tmp_path))
+
+    (tmp_path / "server.key").write_text("broken")
+
+    assert isinstance(tls_context(settings(tmp_path), pair), ssl.SSLContext)
+    assert pair
+    assert "PRIVATE" not in repr(pair)
+
+
+def test_a_pair_that_cannot_be_read_or_does_not_fit_is_refused(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issue(authority, tmp_path)
+    (tmp_path / "server.key").write_bytes(authority.issue_cert("localhost").private_key_pem.bytes())
+    with pytest.raises(StartupRefused, match=r"server\.tls"):
+        tls_context(settings(tmp_path), read_pair(settings(tmp_path)))
+
+    (tmp_path / "server.key").unlink()
+    with pytest.raises(StartupRefused, match=r"server\.tls: .*server\.key"):
+        read_pair(settings(tmp_path))
+
+
+async def test_a_worker_that_follows_a_refused_reload_shows_the_old_certificate(ollama: FakeOllama, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issue(authority, tmp_path)
+    async with program(tmp_path, ollama.url, workers=2, plugins=[LOG, AUTH], server={"tls": FILES}) as running:
+        first = await shown(running.port, authority)
+        (tmp_path / "server.key").write_text("broken")
+        running.signal(signal.SIGHUP)
+        await until(lambda: running.events("reload_refused"))
+
+        _, killed = running.workers()
+        os.kill(killed, signal.SIGKILL)
+        await until(lambda: running.events("worker_left"))
+        async with asyncio.timeout(20):
+            certificates = {await shown(running.port, authority) for _ in range(20)}
+        workers = await until(lambda: len(now := running.workers()) == 2 and now)
+
+        assert certificates == {first}
+        assert killed not in workers
+        assert not running.events("worker_not_started")
 
 
 async def test_a_stream_behind_tls_arrives_as_it_does_without(ollama: FakeOllama, tmp_path: Path) -> None:

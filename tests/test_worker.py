@@ -13,7 +13,7 @@ from tornado_gateway.channel import Channel
 from tornado_gateway.hookspecs import Keeper, SharedUnavailable
 from tornado_gateway.keepers import Keepers
 from tornado_gateway.signals import Signals
-from tornado_gateway.worker import VARIABLE, Worker
+from tornado_gateway.worker import VARIABLE, Handed, Worker
 
 
 class Places(Keeper):
@@ -57,7 +57,7 @@ class Parent:
 async def attached(keeper: Keeper) -> AsyncIterator[tuple[Worker, Parent, Signals]]:
     ours, theirs = socket.socketpair()
     parent, signals = Parent(keeper, theirs), Signals()
-    worker = Worker(0, 2, "127.0.0.1", [], ours, configuration="", speaks=True)
+    worker = Worker(0, 2, "127.0.0.1", [], ours, handed=Handed(""), speaks=True)
     await asyncio.get_running_loop().create_unix_connection(lambda: parent.channel, sock=theirs)
     try:
         async with worker.attached(signals):

@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any
@@ -21,8 +20,9 @@ from typing import IO, Any
 from tornado_gateway.channel import Channel
 from tornado_gateway.keepers import Keepers
 from tornado_gateway.log import get_logger
+from tornado_gateway.memory import in_memory
 from tornado_gateway.signals import hang_up_waits
-from tornado_gateway.worker import VARIABLE
+from tornado_gateway.worker import VARIABLE, Handed
 
 _LAST_SECONDS = 3.0
 """For a process whose channel has closed to end by itself."""
@@ -45,7 +45,7 @@ class Child:
         host: str,
         sockets: Sequence[socket.socket],
         command: Sequence[str],
-        text: str,
+        handed: Handed,
         life: int,
         keepers: Keepers,
         announce: Callable[[str], None],
@@ -70,8 +70,8 @@ class Child:
         ours, theirs = socket.socketpair()
         try:
             # What it is handed is what it knows: a SIGHUP that comes before it can listen must not be lost.
-            with theirs, _as_file(text) as configuration, hang_up_waits():
-                self._process = _spawn(command, number, of, host, sockets, theirs, configuration, speaks=life == 0)
+            with theirs, in_memory(handed.packed()) as file, hang_up_waits():
+                self._process = _spawn(command, number, of, host, sockets, theirs, file, speaks=life == 0)
         except OSError:
             ours.close()
             raise
@@ -136,17 +136,6 @@ class Child:
                 _log.error("worker_said_nonsense", worker=self.number)
 
 
-def _as_file(text: str) -> IO[bytes]:
-    """A file to be read once, in memory where that is possible: keys may stand in it."""
-    if hasattr(os, "memfd_create"):
-        file: IO[bytes] = os.fdopen(os.memfd_create("tornado-gateway"), "w+b")
-    else:
-        file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by who takes it
-    file.write(text.encode())
-    file.seek(0)
-    return file
-
-
 def _spawn(
     command: Sequence[str],
     number: int,
@@ -154,7 +143,7 @@ def _spawn(
     host: str,
     sockets: Sequence[socket.socket],
     line: socket.socket,
-    configuration: IO[bytes],
+    handed: IO[bytes],
     *,
     speaks: bool,
 ) -> subprocess.Popen[bytes]:
@@ -165,7 +154,7 @@ def _spawn(
         "host": host,
         "sockets": descriptors,
         "line": line.fileno(),
-        "configuration": configuration.fileno(),
+        "handed": handed.fileno(),
         "speaks": speaks,
         "parent": os.getpid(),
     }
@@ -173,7 +162,7 @@ def _spawn(
     return subprocess.Popen(  # noqa: S603  # our own program
         command,
         stdin=subprocess.DEVNULL,
-        pass_fds=[*descriptors, line.fileno(), configuration.fileno()],
+        pass_fds=[*descriptors, line.fileno(), handed.fileno()],
         env={**environment, VARIABLE: json.dumps(facts)},
         # Ctrl-C reaches the parent alone, which tells its workers: told twice, they would not wait for their streams.
         process_group=0,

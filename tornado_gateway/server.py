@@ -101,7 +101,7 @@ class _Server:
         async with contextlib.AsyncExitStack() as stack:
             if self._worker is not None:
                 await stack.enter_async_context(self._worker.attached(signals))
-            tls = tls_context(self._settings)
+            tls = tls_context(self._settings, self._worker.handed.pair if self._worker else None)
             sockets = self._sockets()
             for bound in sockets:
                 stack.callback(bound.close)

@@ -15,16 +15,36 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any, Self
+
+import msgspec
 
 from tornado_gateway.channel import Channel
 from tornado_gateway.hookspecs import SharedUnavailable
 from tornado_gateway.signals import Signals
+from tornado_gateway.tls import Pair
 
 VARIABLE = "TORNADO_GATEWAY_WORKER"
 """How the parent tells a process that it is a worker: private to the two."""
 BEAT_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What the parent found valid last, whatever the files say by now. Secrets are among it: it goes over in a file in memory."""
+
+    text: str
+    """The configuration."""
+    pair: Pair | None = None
+
+    def packed(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Self:
+        return msgspec.msgpack.decode(data, type=cls)
 
 
 class Worker:
@@ -38,7 +58,7 @@ class Worker:
         sockets: list[socket.socket],
         line: socket.socket,
         *,
-        configuration: str,
+        handed: Handed,
         speaks: bool,
     ) -> None:
         self.number = number
@@ -46,8 +66,7 @@ class Worker:
         self.host = host
         """Where the parent listens since its start; the configuration may name another by now."""
         self.sockets = sockets
-        self.configuration = configuration
-        """What the parent found valid; the file may say something else by now."""
+        self.handed = handed
         self.speaks = speaks
         """Whether this one tells the person at the terminal that the server is up."""
         self._line = line
@@ -65,10 +84,10 @@ class Worker:
         die_with_parent(facts["parent"])
         sockets = [socket.socket(fileno=descriptor) for descriptor in facts["sockets"]]
         line = socket.socket(fileno=facts["line"])
-        with open(facts["configuration"], encoding="utf-8", newline="") as file:  # noqa: PTH123  # a descriptor
-            configuration = file.read()
+        with open(facts["handed"], "rb") as file:  # noqa: PTH123  # a descriptor
+            handed = Handed.unpacked(file.read())
         number, of, host, speaks = facts["number"], facts["of"], facts["host"], facts["speaks"]
-        return cls(number, of, host, sockets, line, configuration=configuration, speaks=speaks)
+        return cls(number, of, host, sockets, line, handed=handed, speaks=speaks)
 
     @contextlib.asynccontextmanager
     async def attached(self, signals: Signals) -> AsyncIterator[None]:

@@ -30,8 +30,8 @@ from tornado_gateway.mainloop import run_to_end
 from tornado_gateway.places import Place, Places
 from tornado_gateway.server import address_of
 from tornado_gateway.signals import AT_ONCE_SECONDS, Signals, unless
-from tornado_gateway.tls import tls_context
-from tornado_gateway.worker import BEAT_SECONDS
+from tornado_gateway.tls import Pair, read_pair, tls_context
+from tornado_gateway.worker import BEAT_SECONDS, Handed
 
 HUNG_AFTER_BEATS = 7
 """Beats that a worker may miss: a plugin that blocks for five seconds is slow, not dead."""
@@ -58,7 +58,8 @@ def serve_many(
 ) -> int:
     """Serve with several workers until SIGTERM or SIGINT; the exit code.
 
-    `command` starts a worker, which is handed `text`, the configuration that was found valid: the file may be broken when one is replaced.
+    `command` starts a worker, which is handed `text`, the configuration that was found valid, and the certificate: the files may be broken
+    when one is replaced.
     """
     return run_to_end(_Parent(settings, text, workers, command, reload, announce).run)
 
@@ -75,7 +76,7 @@ class _Parent:
     ) -> None:
         self._settings = settings
         self._host = settings.server.host
-        self._text = text
+        self._handed = Handed(text)
         self._count = workers
         self._command = command
         self._reload = reload
@@ -89,7 +90,7 @@ class _Parent:
     async def run(self, signals: Signals) -> int:
         hooks = Hooks(build_plugins(self._settings))
         check_open_door(self._settings, hooks)
-        tls_context(self._settings)
+        self._handed = Handed(self._handed.text, _checked_pair(self._settings))
         self._places = Places(self._host, self._settings.server.port, self._count)
         self._keepers = Keepers(hooks.keepers())
         try:
@@ -121,7 +122,7 @@ class _Parent:
         """Raises `OSError`."""
         place.open()
         where = (place.number, self._count, self._host, place.sockets)
-        child = Child(*where, self._command, self._text, next(self._lives), self._keepers, self._show)
+        child = Child(*where, self._command, self._handed, next(self._lives), self._keepers, self._show)
         self._children.add(child)
         child.ended.add_done_callback(lambda _: self._children.discard(child))
         return child
@@ -192,22 +193,21 @@ class _Parent:
             signals.hang_up.clear()
             systemd.notify("RELOADING=1", monotonic=True)
             try:
-                loaded = await in_daemon(self._read)
+                settings, handed = await in_daemon(self._read)
             except (ConfigError, OSError, StartupRefused) as error:
                 _log.error("reload_refused", reason=str(error))
             except Exception as error:  # noqa: BLE001  # a reload must not take the server down
                 _log.error("reload_failed", exc_info=error)
             else:
-                self._settings, self._text = loaded.settings, loaded.text
+                self._settings, self._handed = settings, handed
                 await self._keepers.reconfigure(dict(plugin_settings(self._settings)))
                 for child in self._children:
                     child.signal(signal.SIGHUP)
             systemd.notify("READY=1")
 
-    def _read(self) -> Loaded:
+    def _read(self) -> tuple[Settings, Handed]:
         loaded = self._reload()
-        tls_context(loaded.settings)
-        return loaded
+        return loaded.settings, Handed(loaded.text, _checked_pair(loaded.settings))
 
     async def _stop(self, signals: Signals) -> None:
         """All workers drain at the same time; what they do not end in their time is ended here."""
@@ -234,6 +234,13 @@ class _Parent:
         if line not in self._announced:
             self._announced.add(line)
             self._announce(line)
+
+
+def _checked_pair(settings: Settings) -> Pair | None:
+    """What workers show as their certificate. Raises `StartupRefused`."""
+    pair = read_pair(settings)
+    tls_context(settings, pair)
+    return pair
 
 
 class Failures:

@@ -47,7 +47,7 @@ def command(file: Path | None, host: str | None, port: int | None, upstream: str
     if worker is None:
         loaded = load(file, overrides=overrides)
     else:
-        loaded = load(file, overrides={**overrides, "server.host": worker.host}, text=worker.configuration)
+        loaded = load(file, overrides={**overrides, "server.host": worker.host}, text=worker.handed.text)
     if worker is None and (warning := loaded.exposed()):
         warn(warning)
     # The file that was found, not another look for one: were it gone, the defaults with their other keys would count.
