@@ -180,6 +180,15 @@ def write_config(
     fresh.replace(file)
 
 
+def install_plugin(folder: Path, name: str, source: str) -> None:
+    """Where programs that run in the folder find it; its class is `Plugin`."""
+    (folder / f"{name}_plugin.py").write_text(source)
+    info = folder / f"{name}-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[tornado_gateway]\n{name} = {name}_plugin:Plugin\n")
+
+
 @asynccontextmanager
 async def starting(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[Program]:
     """`tornado-gateway serve` with `folder/config.yaml`; ended at the end, however the test went."""

@@ -27,7 +27,7 @@ ROOMS = (
     ("delivery", "fanout", "models", "presence", "hooks", "loading", "lag"),
     ("discovery", "upstream", "binding", "transforms"),
     ("hookspecs",),
-    ("budget", "context", "wire", "log", "names", "memory"),
+    ("budget", "context", "wire", "log", "lastresort", "names", "memory"),
     ("config", "errors", "headers"),
 )
 """From the roof to the cellar: a module imports from floors below its own, and from its own room."""

@@ -13,7 +13,9 @@ def main() -> None:
     if sys.argv[1:2] == ["serve"]:
         _read_structlog_without_rich()
     from tornado_gateway.cli import main as program
+    from tornado_gateway.lastresort import speak_carefully
 
+    speak_carefully()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     program()
 
