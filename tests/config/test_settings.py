@@ -64,6 +64,32 @@ def test_headers_that_cannot_be_sent_are_refused(headers: Any) -> None:
     assert told({"upstream": {"headers": headers}})[0].startswith("upstream.headers: ")
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"headers": "Basic canary"}, "upstream.headers: must be a mapping (lines of `Name: value`)"),
+        ({"headers": {"X": "y", "X-Key canary": None}}, "upstream.headers: number 2 does not have the name of a header"),
+        ({"headers": {"canary": None}}, "upstream.headers: number 1 has no value"),
+        ({"headers": {"X-Key": ["canary"]}}, "upstream.headers: X-Key must be a printable ASCII text"),
+        ({"url": "http://h:1?token=canary"}, "upstream.url: must not hold a query or a fragment"),
+        ({"url": "canary"}, "upstream.url: must begin with http:// or https://"),
+        ({"url": "http://h\ncanary"}, "upstream.url: must be a text that is not empty, without line breaks"),
+        ("Basic canary", "upstream: must be a mapping (lines of `key: value`)"),
+    ],
+)
+def test_c09_what_may_hold_a_secret_is_not_repeated_when_it_is_wrong(settings: Any, message: str) -> None:
+    (line,) = told({"upstream": settings})
+
+    assert line.startswith(message)
+    assert "canary" not in line
+
+
+def test_c09_a_key_in_the_place_of_its_file_is_not_repeated() -> None:
+    assert told({"server": {"tls": {"certificate": "a", "key": "-----BEGIN PRIVATE KEY-----\ncanary"}}}) == [
+        "server.tls.key: must be a text that is not empty, without line breaks"
+    ]
+
+
 def test_an_alias_leads_to_one_model_or_to_a_list() -> None:
     settings = Settings.model_validate({"models": {"aliases": {"a": "x", "*": ["y", "*"]}}})
 

@@ -1,6 +1,7 @@
 """What is wrong with a configuration: every fault with its place, told in one line.
 
-Values are shown where they help and cannot be secret: numbers, and texts of the core's own settings. A plugin's texts are never shown.
+Values are shown where they help and cannot be secret: numbers, and texts of the core's own settings that stand where a text or a number may.
+A plugin's texts are never shown.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from tornado_gateway.config.values import Unshown
+
 Path = tuple[str | int, ...]
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -23,7 +26,6 @@ _SHOWN_CHARACTERS = 60
 
 _WORDS = {
     "missing": "must be given",
-    "string_type": "must be a text (put it in quotes)",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
@@ -32,6 +34,10 @@ _WORDS = {
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
+}
+
+_WORDS_ALONE = {
+    "string_type": "must be a text (put it in quotes)",
     "model_type": "must be a mapping (lines of `key: value`)",
     "model_attributes_type": "must be a mapping (lines of `key: value`)",
     "dataclass_type": "must be a mapping (lines of `key: value`)",
@@ -41,6 +47,7 @@ _WORDS = {
     "set_type": "must be a list",
     "frozen_set_type": "must be a list",
 }
+"""Said without the value: what stands in the place of a text or of a section may be the key that was to stand there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +101,23 @@ def _path(found: ErrorDetails) -> Path:
 
 def _message(found: ErrorDetails, model: type[BaseModel], secretive: bool) -> str:
     kind = found["type"]
+    words = _WORDS.get(kind) or _WORDS_ALONE.get(kind)
     if kind == "extra_forbidden":
         return _unknown_key(str(found["loc"][-1]), _fields_at(model, found["loc"][:-1]))
     if kind in ("value_error", "assertion_error"):
         message = found["msg"].partition(", ")[2]
-    elif kind in _WORDS:
-        message = _WORDS[kind]
+    elif words:
+        message = words
     else:
         message = re.sub(r"^(Input|Value|String|List|Tuple|Dictionary) should ", "must ", found["msg"])
     if kind in ("list_type", "tuple_type") and found["input"] is None:
         return "must be a list; write [] for none"
-    if secretive and kind not in _WORDS and isinstance(found["input"], str) and found["input"]:
+    if secretive and not words and isinstance(found["input"], str) and found["input"]:
         message = message.replace(found["input"], "…")  # a plugin's own sentence may repeat what it was given
     if kind == "missing" or (kind == "value_error" and secretive):
         return message
-    return message + _got(found["input"], hide=secretive or kind == "string_type")
+    unshown = isinstance(found.get("ctx", {}).get("error"), Unshown)
+    return message + _got(found["input"], hide=secretive or unshown or kind in _WORDS_ALONE)
 
 
 def _got(value: Any, *, hide: bool) -> str:

@@ -19,6 +19,7 @@ from tornado_gateway.config.values import (
     Targets,
     Text,
     Think,
+    UnshownText,
     UpstreamURL,
     seconds,
     whole,
@@ -38,7 +39,7 @@ class TLSSettings(_Section):
     """A certificate for clients that come by https; both files are re-read on SIGHUP."""
 
     certificate: Text = Field(description="File with the certificate and its chain, PEM.")
-    key: Text = Field(description="File with the private key, PEM.")
+    key: UnshownText = Field(description="File with the private key, PEM.")
 
 
 class ServerSettings(_Section):

@@ -62,6 +62,20 @@ def retyped(value: Any) -> Any:
     return _WORDS.get(text.lower(), str(value))
 
 
+class Unshown(ValueError):
+    """Of a value that may hold a secret: it is told what is wrong with it, not what it is."""
+
+
+def _unshown(check: Callable[[Any], Any]) -> BeforeValidator:
+    def checked(value: Any) -> Any:
+        try:
+            return check(value)
+        except ValueError as error:
+            raise Unshown(*error.args) from None
+
+    return BeforeValidator(checked)
+
+
 @dataclass(frozen=True, slots=True)
 class _Number:
     """Checks a number and its range in one go, so that there is one sentence about both."""
@@ -169,9 +183,12 @@ def _upstream_url(value: Any) -> str:
 def _headers(value: Any) -> dict[str, str | SecretStr]:
     if not isinstance(value, Mapping):
         raise ValueError("must be a mapping (lines of `Name: value`)")  # pydantic collects ValueError only
-    for name, text in value.items():
+    for place, (name, text) in enumerate(value.items(), 1):
+        # Its place, not its name: of `{X-Api-Key:secret}` YAML makes a name without a value, and so it does of `{secret}`.
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} cannot be the name of a header")
+            raise ValueError(f"number {place} does not have the name of a header (lines of `Name: value`)")
+        if text is None:
+            raise ValueError(f"number {place} has no value (lines of `Name: value`)")
         if name.lower() in _FRAMING_HEADERS:
             raise ValueError(f"{name} belongs to the connection and cannot be set")
         if isinstance(text, SecretStr):
@@ -221,8 +238,9 @@ Text = Annotated[str, BeforeValidator(_text)]
 Host = Annotated[str, BeforeValidator(_host)]
 HostName = Annotated[str, BeforeValidator(_host_name)]
 Origin = Annotated[str, BeforeValidator(_origin)]
-UpstreamURL = Annotated[str, BeforeValidator(_upstream_url)]
-Headers = Annotated[dict[str, SecretStr], BeforeValidator(_headers)]
+UnshownText = Annotated[str, _unshown(_text)]
+UpstreamURL = Annotated[str, _unshown(_upstream_url)]
+Headers = Annotated[dict[str, SecretStr], _unshown(_headers)]
 Targets = Annotated[
     tuple[str, ...],
     BeforeValidator(_targets),
