@@ -40,6 +40,33 @@ def test_the_shipped_file_equals_the_defaults_whatever_the_environment_says(fold
     assert shipped.plugins[1].settings == {"keys": [{"name": "default", "key": "sk-1"}]}
 
 
+@pytest.mark.parametrize(
+    "entry", ["auth", "auth:", "{auth: {}}", "{auth: {keys: []}}", "{auth: {key_file: null}}", "{auth: {keys: '${UNSET}'}}"]
+)
+def test_the_key_of_the_environment_counts_where_the_file_is_silent_about_keys(folder: Path, entry: str) -> None:
+    (folder / "config.yaml").write_text(f"plugins:\n  - cache\n  - {entry}")
+
+    loaded = load(environ={"OPENAI_API": "sk-1"})
+
+    assert [entry.name for entry in loaded.settings.plugins] == ["cache", "auth"]
+    assert loaded.settings.plugins[1].settings["keys"] == [{"name": "default", "key": "sk-1"}]
+    assert load(environ={}).settings.plugins[1].settings.get("keys", []) == []
+
+
+@pytest.mark.parametrize("entry", ["{auth: {keys: [{name: a, key: '${UNSET}'}]}}", "{auth: {key_file: keys.txt}}"])
+def test_the_key_of_the_environment_does_not_count_beside_others(folder: Path, entry: str) -> None:
+    (folder / "config.yaml").write_text(f"plugins: [{entry}]")
+
+    assert load_settings(environ={"OPENAI_API": "sk-1"}) == load_settings(environ={})
+
+
+@pytest.mark.parametrize("entry", ["- auth:\n  keys: []", "- auth: 5", "- auth: {keys: null}", "- auth: {keis: []}"])
+def test_the_key_of_the_environment_hides_no_mistake(folder: Path, entry: str) -> None:
+    text = f"plugins:\n{entry}"
+
+    assert told(text, folder, environ={"OPENAI_API": "sk-1"}) == told(text, folder)
+
+
 def test_the_shipped_file_holds_every_key() -> None:
     values = yaml.safe_load(SHIPPED.read_text("utf-8"))
 
@@ -138,6 +165,14 @@ def test_what_came_from_elsewhere_is_told_with_where_from(folder: Path) -> None:
         '$PORT: server.port: must be a number from 0 to 65535 (got "x")',
         "command line: upstream.url: must begin with http:// or https:// and name a host, such as http://localhost:11434",
     ]
+
+
+@pytest.mark.parametrize("text", ["", "plugins: [logging, auth]"])
+def test_a_mistyped_key_of_the_environment_is_told_by_its_variable(folder: Path, text: str) -> None:
+    (line,) = told(text, folder, environ={"OPENAI_API": "tg_canary"})
+
+    assert line.startswith("$OPENAI_API: plugins[1].auth.keys[0].key: begins with tg_")
+    assert "canary" not in line
 
 
 def test_no_key_is_in_an_error(folder: Path) -> None:

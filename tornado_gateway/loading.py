@@ -33,7 +33,7 @@ FROM_ENVIRONMENT: Mapping[tuple[str, str], str] = {
 """What a file does not say follows the environment variables of the program before, as in the shipped file."""
 
 DEFAULT_KEY = "${OPENAI_API}"
-"""The key of the default list of plugins."""
+"""The key where `auth` is on and nothing is said about keys, as in the default list of plugins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +127,25 @@ def _with_defaults(values: Mapping[str, Any], environ: Mapping[str, str]) -> dic
         section = merged.setdefault(key[0], {})
         if isinstance(section, dict) and key[1] not in section:
             merged[key[0]] = {**section, key[1]: fill_in(text, environ)}
-    if "plugins" not in merged:
-        merged["plugins"] = _default_plugins(environ)
+    listed = merged.setdefault("plugins", list(Settings().plugins))
+    secret = fill_in(DEFAULT_KEY, environ)
+    if secret is not None and isinstance(listed, list):
+        merged["plugins"] = [_keyed(item, secret) for item in listed]
     return merged
 
 
-def _default_plugins(environ: Mapping[str, str]) -> list[PluginEntry]:
-    key = fill_in(DEFAULT_KEY, environ)
-    entries: list[PluginEntry] = []
-    for entry in Settings().plugins:
-        if entry.name == "auth" and key is not None:
-            entry = PluginEntry("auth", {"keys": [{"name": "default", "key": key}]})
-        entries.append(entry)
-    return entries
+def _keyed(item: Any, key: str) -> Any:
+    """An item for `auth` that says nothing about keys, or the one of the default list, with this key; any other as it is."""
+    match item:
+        case PluginEntry("auth") | "auth":
+            settings: dict[str, Any] = {}
+        case {"auth": dict() | None as given, **others} if not others:
+            settings = given or {}
+        case _:
+            return item
+    if settings.get("keys", []) != [] or settings.get("key_file") is not None:
+        return item
+    return {"auth": {**settings, "keys": [{"name": "default", "key": key}]}}
 
 
 def _put(values: dict[str, Any], key: tuple[str, ...], value: Any) -> None:
@@ -169,10 +175,17 @@ def _located(document: Document, given: Mapping[tuple[str, ...], Any], fault: tu
     path, message = fault
     if path in given:
         return Problem(message, key_path(path), "command line")
-    variable = FROM_ENVIRONMENT.get(path) if len(path) == 2 and path not in document.lines else None  # type: ignore[arg-type]
+    variable = _variable(document, path)
     if variable is not None:
-        return Problem(message, key_path(path), f"${variable[2:].partition(':')[0]}")
+        return Problem(message, key_path(path), f"${variable[2:-1].partition(':')[0]}")
     return document.problem(path, message)
+
+
+def _variable(document: Document, path: KeyPath) -> str | None:
+    """The reference that a value came from, where the file is silent about it."""
+    if path[2:4] == ("auth", "keys"):
+        return None if path[:4] in document.lines else DEFAULT_KEY
+    return FROM_ENVIRONMENT.get(path) if len(path) == 2 and path not in document.lines else None  # type: ignore[arg-type]
 
 
 def _secrets_in(value: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from processes import LOG, Program, until, write_config
+from processes import KEY, LOG, Program, program, until, write_config
 
 from tornado_gateway.cli.serve import run_server, summary
 from tornado_gateway.config import Settings
@@ -53,6 +53,23 @@ def test_without_a_key_and_beyond_this_machine_it_refuses_in_one_line(tmp_path: 
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no key is given" in done.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_file_that_only_switches_keys_on_takes_the_one_of_the_environment(tmp_path: Path, workers: int) -> None:
+    async with (
+        FakeOllama() as ollama,
+        program(
+            tmp_path,
+            ollama.url,
+            plugins=["auth"],
+            server={"host": "0.0.0.0"},  # where it would not start without a key
+            environment={"OPENAI_API": KEY},
+            workers=workers,
+        ) as running,
+    ):
+        assert (await running.ask("/v1/models")).status == 200
+        assert (await running.ask("/v1/models", key="another")).status == 401
 
 
 async def test_a_file_that_is_gone_at_a_reload_changes_nothing(tmp_path: Path) -> None:
