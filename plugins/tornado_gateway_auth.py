@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from tornado_gateway.hookspecs import AuthenticationFailed, Context, Principal, ServerFacts, StartupRefused, hookimpl
 from tornado_gateway_auth_failures import Failures
@@ -37,8 +37,14 @@ class Auth:
         key_file: Path | None = Field(default=None, description="A file with more keys, which others must not be able to read.")
 
         @model_validator(mode="after")
-        def _each_key_once(self) -> Auth.Settings:
-            Ring(self.keys)
+        def _each_key_once(self, info: ValidationInfo) -> Auth.Settings:
+            more: tuple[KeyEntry, ...] = ()
+            if self.key_file and info.context and info.context.get("files"):  # `check` asks what a start would say
+                try:
+                    more = KeyFile.read(self.key_file).entries
+                except KeyFileBroken as error:
+                    raise ValueError(str(error)) from None
+            Ring([*self.keys, *more])
             return self
 
     def __init__(self, settings: Settings) -> None:

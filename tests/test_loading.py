@@ -183,6 +183,15 @@ plugins: [{auth: {keys: [{name: a, key: canary, expires: canary, sha256: canary}
     assert "canary" not in "\n".join(told(text, folder))
 
 
+def test_files_that_plugins_read_are_looked_at_only_when_asked(folder: Path) -> None:
+    """A server that reads its settings again goes on with the keys that it has."""
+    (folder / "config.yaml").write_text("plugins: [{auth: {key_file: gone.txt}}]")
+
+    assert load(environ={}).settings.plugins
+    with pytest.raises(ConfigError, match=r"^config\.yaml:1: plugins\[0\]\.auth: cannot read gone\.txt: No such file"):
+        load(environ={}, files=True)
+
+
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o644, True)])
 def test_plain_keys_that_others_can_read_are_a_warning(folder: Path, mode: int, warned: bool) -> None:
     file = folder / "config.yaml"

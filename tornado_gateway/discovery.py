@@ -97,8 +97,14 @@ def plugin_settings(settings: Settings) -> dict[str, BaseModel]:
     return {name: own for name, _, own in checked}
 
 
-def check_plugins(entries: Iterable[tuple[int, PluginEntry]]) -> tuple[list[tuple[str, type[Any], BaseModel]], list[Fault]]:
-    """Of entries with their places in the list: the usable ones as name, class and settings, and what is wrong with the others."""
+def check_plugins(
+    entries: Iterable[tuple[int, PluginEntry]], *, files: bool = False
+) -> tuple[list[tuple[str, type[Any], BaseModel]], list[Fault]]:
+    """Of entries with their places in the list: the usable ones as name, class and settings, and what is wrong with the others.
+
+    `files`: what the settings name is looked at too, by plugins that know how. Pydantic hands the word on to their validators, as
+    `info.context`.
+    """
     installed: dict[str, list[Found]] = {}
     for plugin in available():
         installed.setdefault(plugin.name, []).append(plugin)
@@ -116,7 +122,7 @@ def check_plugins(entries: Iterable[tuple[int, PluginEntry]]) -> tuple[list[tupl
         except PluginBroken as broken:
             problems.append((path, str(broken)))
             continue
-        own, wrong = _check_settings(cls.Settings, entry)
+        own, wrong = _check_settings(cls.Settings, entry, {"files": files})
         problems.extend(((*path, *below), message) for below, message in wrong)
         if own is not None:
             checked.append((entry.name, cls, own))
@@ -135,28 +141,30 @@ def _choose(name: str, installed: dict[str, list[Found]]) -> Found:
     raise PluginBroken(f"is not installed; on PyPI it is usually called {usual}. Installed: {', '.join(installed) or 'none'}")
 
 
-def _check_settings(model: type[BaseModel], entry: PluginEntry) -> tuple[BaseModel | None, list[Fault]]:
+def _check_settings(
+    model: type[BaseModel], entry: PluginEntry, context: Mapping[str, bool]
+) -> tuple[BaseModel | None, list[Fault]]:
     # An unknown key is an error whatever the plugin's author thought of; but one who thought of it decides.
     strange = None if "extra" in model.model_config else "forbid"
     try:
-        return _validated(model, dict(entry.settings), strange), []
+        return _validated(model, dict(entry.settings), strange, context), []
     except ValidationError as error:
         return None, faults(error, model, secretive=True)
     except Exception as error:  # noqa: BLE001  # a validator of a stranger's may raise anything, and must not end in a traceback
         return None, [((), f"its settings cannot be checked: {_reason(error)}")]
 
 
-def _validated(model: type[BaseModel], settings: dict[str, Any], extra: Any) -> BaseModel:
+def _validated(model: type[BaseModel], settings: dict[str, Any], extra: Any, context: Mapping[str, bool]) -> BaseModel:
     """The settings as their model takes them. Where it insists on a number or a truth, a text from the environment may become one."""
     try:
-        return model.model_validate(settings, extra=extra)
+        return model.model_validate(settings, extra=extra, context=context)
     except ValidationError as error:
         texts = [found for found in error.errors() if found["type"] in _MAY_BE_RETYPED and isinstance(found["input"], FilledIn)]
         if not texts:
             raise
     for found in texts:
         settings = _replaced(settings, found["loc"], retyped(found["input"]))
-    return model.model_validate(settings, extra=extra)
+    return model.model_validate(settings, extra=extra, context=context)
 
 
 def _replaced(value: Any, path: Path, new: Any) -> Any:

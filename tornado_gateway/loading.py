@@ -82,8 +82,12 @@ def load(
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     text: str | None = None,
+    files: bool = False,
 ) -> Loaded:
-    """As `load_settings`, with what else is known. `text` is what the file says, where somebody has read it already."""
+    """As `load_settings`, with what else is known. `text` is what the file says, where somebody has read it already.
+
+    `files`: what plugins read at their start is looked at now. Not for a server: it goes on with a file of keys that it has read.
+    """
     environ = os.environ if environ is None else environ
     file = find_file(path, environ)
     if text is None:
@@ -95,7 +99,7 @@ def load(
         _put(values, key, value)
     problems = list(document.problems)
     settings, wrong = _check_core(values)
-    checked, wrong_plugins = check_plugins(_entries(values))
+    checked, wrong_plugins = check_plugins(_entries(values), files=files)
     problems += [_located(document, given, fault) for fault in wrong + wrong_plugins]
     if problems or settings is None:
         raise ConfigError(sorted(problems, key=lambda problem: (problem.line is None, problem.line or 0)))

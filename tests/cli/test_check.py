@@ -64,6 +64,42 @@ def test_an_encrypted_key_is_a_problem_and_no_question(file: Path, capsys: Captu
     assert "is encrypted; give one that is not" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "mode", "reason"),
+    [
+        (None, 0o600, "cannot read {keys}: No such file or directory"),
+        ("bob: canary", 0o644, "others can read or change {keys}: chmod 640 {keys}"),
+        ("canary", 0o600, "{keys}: line 1 is not `NAME: KEY`"),
+        ("bob: canary of alice", 0o600, "'bob' has the same key as 'alice': give each key once"),
+    ],
+)
+def test_a_file_of_keys_that_cannot_be_used_is_a_problem(
+    file: Path, capsys: Capture, text: str | None, mode: int, reason: str
+) -> None:
+    keys = file.with_name("keys.txt")
+    if text is not None:
+        keys.write_text(text)
+        keys.chmod(mode)
+    file.write_text(
+        f"server: {{port: x}}\nplugins:\n  - auth:\n      keys: [{{name: alice, key: canary of alice}}]\n      key_file: {keys}\n"
+    )
+
+    assert run(["check", "-c", str(file)]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f'{file}:1: server.port: must be a number from 0 to 65535 (got "x")',
+        f"{file}:3: plugins[0].auth: {reason.format(keys=keys)}",
+    ]
+
+
+def test_a_file_of_keys_that_can_be_used_is_none(file: Path, capsys: Capture) -> None:
+    keys = file.with_name("keys.txt")
+    keys.write_text("bob: canary")
+    keys.chmod(0o600)
+    file.write_text(f"plugins: [{{auth: {{key_file: {keys}}}}}]")
+
+    assert run(["check", "-c", str(file)]) == 0
+
+
 def test_what_the_server_would_refuse_is_told_at_once(file: Path, capsys: Capture) -> None:
     file.write_text("server: {host: 0.0.0.0, tls: {certificate: no.pem, key: no.pem}}\nplugins: [logging]")
 

@@ -28,7 +28,7 @@ ASK_SECONDS = 10.0
 @click.option("--upstream", "ask", is_flag=True, help="Also ask Ollama for its version and its models.")
 def command(file: Path | None, ask: bool) -> int:
     """Validate the configuration: all errors at once, with file, line and key path. Exits with 0 or 2."""
-    loaded = load(file)
+    loaded = load(file, files=True)
     if problems := list(_refusals(loaded)):
         raise ConfigError(problems)
     warning = loaded.exposed()
