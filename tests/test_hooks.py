@@ -228,13 +228,22 @@ async def test_when_one_does_not_start_the_started_are_shut_down() -> None:
     assert pages == ["a.startup", "b.startup", "a.shutdown"]
 
 
-async def test_a_misspelt_hook_is_an_error() -> None:
+def test_a_misspelt_hook_is_told_by_the_plugins_name() -> None:
     class Misspelt:
         @hookimpl
         async def admitt(self, context: Context) -> None: ...
 
-    with pytest.raises(StartupRefused, match="admitt"):
-        Hooks([("m", Misspelt())])
+    with pytest.raises(StartupRefused, match=r"^plugin m: unknown hook 'admitt'$"):
+        Hooks([("other", object()), ("m", Misspelt())])
+
+
+def test_a_misspelt_argument_is_told_by_the_plugins_name() -> None:
+    class Misspelt:
+        @hookimpl
+        async def admit(self, contxt: Context) -> None: ...
+
+    with pytest.raises(StartupRefused, match=r"^plugin m: .* hook 'admit' .*'contxt'"):
+        Hooks([("other", object()), ("m", Misspelt())])
 
 
 async def test_a_hook_that_is_not_a_coroutine_function_is_an_error() -> None:

@@ -48,15 +48,17 @@ class Hooks:
         self._manager.add_hookspecs(GatewayHooks)
         # pluggy calls the last registered first; registered from the end, the order of the configuration is the order of the calls.
         self._deprecated: list[tuple[str, str]] = []
-        for name, plugin in reversed(plugins):
-            with warnings.catch_warnings(record=True) as told:
-                warnings.simplefilter("always")
-                self._manager.register(plugin, name)
-            self._deprecated += [(name, str(warning.message)) for warning in told]
         try:
+            for name, plugin in reversed(plugins):
+                with warnings.catch_warnings(record=True) as told:
+                    warnings.simplefilter("always")
+                    self._manager.register(plugin, name)
+                self._deprecated += [(name, str(warning.message)) for warning in told]
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
-            raise StartupRefused(f"plugin {error.plugin}: {error}") from error
+            reason = " ".join(str(error).split()).partition(" in plugin ")[0]  # what follows is its `repr`
+            names = [name for name, plugin in plugins if plugin is error.plugin]
+            raise StartupRefused(f"plugin {', '.join(names)}: {reason}") from error
         self.plugins = tuple(name for name, _ in plugins)
         self._all: dict[str, list[Bound]] = {}
         self._authenticate = self._bound("authenticate")

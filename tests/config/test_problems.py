@@ -1,3 +1,6 @@
+import pathlib
+
+import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from tornado_gateway.config.problems import ConfigError, Path, Problem, faults, key_path
@@ -45,6 +48,18 @@ def test_an_unknown_key_is_told_with_the_nearest_known_one_wherever_it_stands() 
 def test_values_are_shown_unless_they_may_be_secret() -> None:
     assert told({"named": {"x": {"number": "abc"}}}) == {("named", "x", "number"): 'must be a whole number (got "abc")'}
     assert told({"named": {"x": {"number": "abc"}}}, secretive=True) == {("named", "x", "number"): "must be a whole number"}
+
+
+def test_a_path_is_asked_for_in_words() -> None:
+    class Files(BaseModel):
+        directory: pathlib.Path
+
+    with pytest.raises(ValidationError) as caught:
+        Files.model_validate({"directory": 5})
+
+    assert faults(caught.value, Files, secretive=True) == [
+        (("directory",), "must be the path of a file or folder (put it in quotes)")
+    ]
 
 
 def test_a_number_where_a_text_belongs_is_not_shown_since_it_may_be_a_key() -> None:

@@ -38,6 +38,7 @@ _WORDS = {
 
 _WORDS_ALONE = {
     "string_type": "must be a text (put it in quotes)",
+    "path_type": "must be the path of a file or folder (put it in quotes)",
     "model_type": "must be a mapping (lines of `key: value`)",
     "model_attributes_type": "must be a mapping (lines of `key: value`)",
     "dataclass_type": "must be a mapping (lines of `key: value`)",
