@@ -1,7 +1,9 @@
 """A gateway lives in anybody's Tornado process, beside other gateways."""
 
+import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,9 +14,9 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from tornado_gateway import Gateway
+from tornado_gateway import Gateway, app
 from tornado_gateway.config import Settings
-from tornado_gateway.hookspecs import StartupRefused
+from tornado_gateway.hookspecs import StartupRefused, hookimpl
 from tornado_gateway.testing import FakeOllama, say
 
 BODY = {"model": "llama3.2", "messages": [{"role": "user", "content": "Hello"}]}
@@ -34,9 +36,31 @@ async def listening(application: Application) -> AsyncIterator[int]:
     await server.close_all_connections()
 
 
-async def ask(port: int, path: str) -> bytes:
-    import asyncio
+async def test_at_the_end_a_plugin_that_is_not_done_is_named_and_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hangs:
+        @hookimpl
+        async def finished(self) -> None:
+            finishing.set()
+            await asyncio.Event().wait()
 
+    finishing = asyncio.Event()
+    monkeypatch.setattr("tornado_gateway.app.build_plugins", lambda settings: [("hangs", Hangs())])
+    async with FakeOllama() as ollama, serving(ollama.url, plugins=[]) as served:
+        asking = asyncio.ensure_future(served.raw(chat_request(json.dumps(BODY).encode())))
+        await asyncio.wait_for(finishing.wait(), 10)
+        began = time.monotonic()
+    took = time.monotonic() - began
+    await asyncio.wait([asking])
+
+    assert [record.__dict__["facts"] for record in caplog.records if record.msg == "hook_unfinished"] == [
+        {"plugin": "hangs", "hook": "finished", "times": 1}
+    ]
+    assert took < 2 * app._ENDING_SECONDS
+
+
+async def ask(port: int, path: str) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(chat_request(json.dumps(BODY).encode(), path=path, more="Connection: close\r\n"))
     answer = await reader.read()

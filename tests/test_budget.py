@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tornado_gateway.budget import Meter, within
+from tornado_gateway.budget import Meter, share_until, within
 
 
 def meter() -> Meter:
@@ -34,6 +34,25 @@ async def test_a_coroutine_that_waits_gives_its_result_and_may_catch_what_it_awa
         return seen
 
     assert await within(1, slow(), meter()) == [0, 1, 2, 99]
+
+
+async def test_whoever_waits_is_counted_as_long_as_it_does() -> None:
+    counting = meter()
+    task = asyncio.ensure_future(within(1, asyncio.sleep(30), counting))
+    await asyncio.sleep(0)
+    assert counting.waiting == 1
+
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert counting.waiting == 0
+
+
+def test_of_several_each_has_half_of_what_is_left() -> None:
+    assert share_until(None, 5) == 5
+    assert share_until(time.monotonic() + 100, 5) == 5
+    assert 0.5 < share_until(time.monotonic() + 2, 5) <= 1
+    assert share_until(time.monotonic() - 1, 5) == 0.01
 
 
 async def test_an_exception_passes_through_before_and_after_a_wait() -> None:

@@ -218,6 +218,48 @@ async def test_finished_is_told_to_all_whatever_one_of_them_does() -> None:
     assert pages == ["b.finished", "a.finished"]
 
 
+async def test_one_that_hangs_at_the_end_leaves_time_for_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    class Hangs(Diary):
+        @hookimpl
+        async def shutdown(self) -> None:
+            self.note("shutdown")
+            await asyncio.Event().wait()
+
+    pages: list[str] = []
+    plugins = [("a", Diary("a", pages)), ("b", Hangs("b", pages)), ("c", Hangs("c", pages))]
+    hooks = Hooks(plugins)
+    await hooks.startup(SERVER)
+    ends_at = time.monotonic() + 0.4
+
+    await hooks.shutdown(ends_at)
+
+    assert time.monotonic() < ends_at
+    assert pages[3:] == ["c.shutdown", "b.shutdown", "a.shutdown"]
+    failed = [record.__dict__["facts"]["plugin"] for record in caplog.records if record.msg == "hook_failed"]
+    assert failed == ["c", "b"]
+
+
+async def test_a_hook_that_is_not_done_at_the_end_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    class Hangs:
+        @hookimpl
+        async def admit(self, context: Context) -> None:
+            await asyncio.Event().wait()
+
+    hooks = Hooks([("done", Diary("done", [])), ("hangs", Hangs())])
+    tasks = [asyncio.ensure_future(hooks.admit(context())) for _ in range(2)]
+    await asyncio.sleep(0)
+
+    await hooks.shutdown()
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    await hooks.shutdown()
+
+    assert [(record.msg, record.__dict__["facts"]) for record in caplog.records] == [
+        ("hook_unfinished", {"plugin": "hangs", "hook": "admit", "times": 2})
+    ]
+
+
 async def test_when_one_does_not_start_the_started_are_shut_down() -> None:
     pages: list[str] = []
     hooks = Hooks([("a", Diary("a", pages)), ("b", Diary("b", pages, raises=OSError("disk full")))])

@@ -62,6 +62,9 @@ class Gateway:
         self._workers = workers
         self._services: Services | None = None
         self._running = contextlib.AsyncExitStack()
+        self._last_words_until: float | None = None
+        self.ends_at: float | None = None
+        """When the process ends whatever the plugins do, by `time.monotonic`; they share what is left. None: it does not."""
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as started:
@@ -87,7 +90,7 @@ class Gateway:
         services = Services(
             exchange, hooks, catalog, ollama, presence, _face_rules(settings, settings.server.host), _new_id, lag
         )
-        started.push_async_callback(hooks.shutdown)
+        started.push_async_callback(lambda: hooks.shutdown(self.ends_at))
         await hooks.startup(server_facts(settings, self._announce, self._workers), self._shared)
         started.push_async_callback(self.drain, 0)  # end what still runs, before the plugins are shut down
         lag.start()
@@ -131,7 +134,10 @@ class Gateway:
         return _needs_restart(self._began, settings)
 
     async def drain(self, seconds: float) -> None:
-        """Wait until no request is at work, for `seconds` at most; what still runs then is ended with an honest error."""
+        """Wait until no request is at work, for `seconds` at most; what still runs then is ended with an honest error.
+
+        Called again, it does not wait again for those that did not end when they were told to.
+        """
         services = self.services if self._services else None
         if services is None or not services.at_work:
             return
@@ -140,8 +146,10 @@ class Gateway:
                 await services.idle.wait()
         for request in list(services.at_work):
             request.stop()
+        loop = asyncio.get_running_loop()
+        self._last_words_until = self._last_words_until or loop.time() + _ENDING_SECONDS
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_ENDING_SECONDS):
+            async with asyncio.timeout_at(self._last_words_until):
                 while services.at_work:
                     await services.idle.wait()
 

@@ -52,6 +52,11 @@ class Bound:
         """It may wait, but for so long that somebody should know."""
         _log.warning("hook_waits", plugin=self.plugin, hook=self.hook, seconds=seconds)
 
+    def tell_unfinished(self) -> None:
+        """Say that calls are waiting for whose end nobody will wait."""
+        if self.meter.waiting:
+            _log.error("hook_unfinished", plugin=self.plugin, hook=self.hook, times=self.meter.waiting)
+
     def _was_slow(self, spent_ns: int) -> None:
         self._slow += 1
         now = monotonic()

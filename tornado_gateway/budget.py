@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -19,10 +19,10 @@ class Meter:
     `on_slow` is told the nanoseconds of a stretch that was longer than `slow_ns`.
     """
 
-    __slots__ = ("_on_slow", "_slow_ns", "calls", "failures", "longest_ns", "spent_ns")
+    __slots__ = ("_on_slow", "_slow_ns", "calls", "failures", "longest_ns", "spent_ns", "waiting")
 
     def __init__(self, slow_ns: int, on_slow: Callable[[int], None]) -> None:
-        self.calls = self.failures = self.spent_ns = self.longest_ns = 0
+        self.calls = self.failures = self.spent_ns = self.longest_ns = self.waiting = 0
         self._slow_ns = slow_ns
         self._on_slow = on_slow
 
@@ -53,12 +53,21 @@ async def within(seconds: float | None, coroutine: Coroutine[Any, Any, T], meter
         contain(error)
         raise
     meter.add(perf_counter_ns() - began)
-    async with asyncio.timeout(seconds):
-        try:
-            return await _Begun(coroutine, awaited, meter)
-        except BaseException as error:
-            contain(error)
-            raise
+    meter.waiting += 1
+    try:
+        async with asyncio.timeout(seconds):
+            try:
+                return await _Begun(coroutine, awaited, meter)
+            except BaseException as error:
+                contain(error)
+                raise
+    finally:
+        meter.waiting -= 1
+
+
+def share_until(moment: float | None, most: float) -> float:
+    """Seconds for one of several in a row: half of what is left until that moment (of `time.monotonic`), so that the next have time, too."""
+    return most if moment is None else min(most, max(0.01, (moment - monotonic()) / 2))
 
 
 def contain(error: BaseException) -> None:

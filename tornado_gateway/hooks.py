@@ -8,6 +8,7 @@ themselves do (docs/decisions/0002-hooks-are-called-from-lists.md).
 from __future__ import annotations
 
 import asyncio
+import itertools
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from typing import Any, Self
 import pluggy
 
 from tornado_gateway.binding import Bound, Place, bind
-from tornado_gateway.budget import FAILURES, failure, within
+from tornado_gateway.budget import FAILURES, failure, share_until, within
 from tornado_gateway.context import Context, Outcome, Principal
 from tornado_gateway.errors import AuthUnavailable, GatewayError, InternalError
 from tornado_gateway.hookspecs import (
@@ -130,8 +131,10 @@ class Hooks:
             else:
                 _log.warning("plugin_keeps_settings", plugin=plugin, reason="it has no hook `reconfigure`")
 
-    async def shutdown(self) -> None:
-        """Stop the plugins that have started, the last first."""
+    async def shutdown(self, until: float | None = None) -> None:
+        """Stop the plugins that have started, the last first; `until` is the moment at which the process ends."""
+        for bound in itertools.chain(*self._all.values()):
+            bound.tell_unfinished()
         times = {hook: spent for hook, spent in self.times().items() if not hook.endswith(".startup")}
         if self._started and times:
             each = {hook: round(spent["ms"] * 1000 / spent["calls"], 1) for hook, spent in times.items()}
@@ -141,7 +144,7 @@ class Hooks:
         while self._started:
             plugin = self._started.pop()
             if plugin in enders:
-                await self._isolated(enders[plugin], enders[plugin].call())
+                await self._isolated(enders[plugin], enders[plugin].call(), share_until(until, BUDGET_SECONDS))
 
     async def authenticate(self, context: Context) -> Principal:
         """Who asks; raises `AuthenticationFailed`, or `AuthUnavailable` when nobody could tell."""
@@ -279,9 +282,9 @@ class Hooks:
         for bound in self._finished:
             await self._isolated(bound, bound.call(context, outcome))
 
-    async def _isolated(self, bound: Bound, call: Coroutine[Any, Any, Any]) -> None:
+    async def _isolated(self, bound: Bound, call: Coroutine[Any, Any, Any], seconds: float | None = None) -> None:
         try:
-            await within(BUDGET_SECONDS, call, bound.meter)
+            await within(seconds or BUDGET_SECONDS, call, bound.meter)
         except Exception as error:  # noqa: BLE001  # one plugin's failure is not another's
             bound.failed(error)
 

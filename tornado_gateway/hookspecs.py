@@ -270,7 +270,7 @@ class GatewayHooks:
 
         When: once, after the last request has ended.
         Order: opposite to the configured one.
-        Raising: is logged. A call that takes longer than five seconds is cancelled.
+        Raising: is logged. A call that takes longer than five seconds, or than half of what is left until the process ends, is cancelled.
         Guaranteed: no other hook is called after it.
         """
 

@@ -186,6 +186,7 @@ class _Server:
         await unless(signals.at_once, asyncio.gather(gateway.drain(grace), farewell))
         await gateway.drain(0)
         await listener.close_all_connections()
+        gateway.ends_at = signals.ends_at
 
 
 def listen_at(host: str, port: int) -> list[socket.socket]:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Awaitable, Iterator
 from typing import Self, TypeVar
 
@@ -46,6 +47,8 @@ class Signals:
         self.stop = asyncio.Event()
         self.at_once = asyncio.Event()
         self.hang_up = asyncio.Event()
+        self.ends_at: float | None = None
+        """The moment at which `end_within` ends the process, by `time.monotonic`."""
         self._told = False
         self._last: threading.Timer | None = None
 
@@ -77,6 +80,7 @@ class Signals:
         A shorter time beats one that was given before.
         """
         self.stay()
+        self.ends_at = time.monotonic() + seconds
         self._last = threading.Timer(seconds, os._exit, (0,))
         self._last.daemon = True
         self._last.start()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from faults.deep import DEEP
-from processes import AUTH, KEY, LOG, Connection, Program, chat, program, serves, starting, until, write_config
+from processes import AUTH, KEY, LOG, Connection, Program, chat, install_plugin, program, serves, starting, until, write_config
 
 from tornado_gateway.testing import Behaviour, FakeOllama, hang
 
@@ -24,6 +24,23 @@ UPLOAD = (
     f"Authorization: Bearer {KEY}\r\n\r\n"
 ).encode()
 """The head of a request; 100 says that its body is waited for."""
+
+HANGING = """
+import asyncio
+from pydantic import BaseModel
+from tornado_gateway.hookspecs import hookimpl
+
+class Plugin:
+    class Settings(BaseModel):
+        pass
+
+    def __init__(self, settings):
+        pass
+
+    @hookimpl
+    async def shutdown(self):
+        await asyncio.Event().wait()
+"""
 
 STOPS = [signal.SIGTERM, signal.SIGINT] if DEEP else [signal.SIGINT]
 """Both take the same road; each process costs seconds on a busy machine."""
@@ -169,6 +186,17 @@ async def test_c49_sigterm_while_a_plugin_starts_ends_the_start(ollama: FakeOlla
 
         assert await running.exit() == 0
         assert time.monotonic() - told <= 1.5 + running.slack
+
+
+async def test_c49_sigterm_with_a_plugin_that_does_not_shut_down(ollama: FakeOllama, tmp_path: Path) -> None:
+    install_plugin(tmp_path, "hanging", HANGING)
+    async with program(tmp_path, ollama.url, plugins=[LOG, "hanging"], server={"drain_seconds": 1}) as running:
+        told = running.signal(signal.SIGTERM)
+
+        assert await running.exit() == 0
+        assert time.monotonic() - told <= 2 + running.slack
+        (failed,) = running.events("hook_failed")
+        assert (failed["plugin"], failed["hook"]) == ("hanging", "shutdown")
 
 
 async def test_c49_sigterm_while_ollama_hangs(ollama: FakeOllama, tmp_path: Path) -> None:
