@@ -21,7 +21,6 @@ def test_without_anything_else_they_are_all_of_the_text() -> None:
 
     assert of_text.of(entries(["<"]), "", apart=False) == entries(["<"])
     assert of_text.of(entries(["b"]), "<b", apart=False) == entries(["b"])
-    assert of_text.waiting == []
 
 
 @given(thought=WORDS, marks=WORDS, said=WORDS.filter(bool))

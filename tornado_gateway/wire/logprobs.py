@@ -14,12 +14,12 @@ from tornado_gateway.wire.ollama import Logprob
 class TextLogprobs:
     """Reads one native call, record by record."""
 
-    __slots__ = ("_apart", "waiting")
+    __slots__ = ("_apart", "_waiting")
 
     def __init__(self) -> None:
         self._apart = False
         """Whether tokens have come that are not the text's, and no text since."""
-        self.waiting: list[Logprob] = []
+        self._waiting: list[Logprob] = []
         """Those of which it will be known when text comes."""
 
     def of(self, entries: Sequence[Logprob], text: str, *, apart: bool) -> Sequence[Logprob]:
@@ -27,10 +27,10 @@ class TextLogprobs:
         self._apart = self._apart or apart
         if not self._apart:
             return entries
-        self.waiting += entries
+        self._waiting += entries
         if not text:
             return ()
-        waiting, self.waiting, self._apart = self.waiting, [], False
+        waiting, self._waiting, self._apart = self._waiting, [], False
         return _spelling(waiting, text)
 
 

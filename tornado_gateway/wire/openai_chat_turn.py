@@ -58,7 +58,8 @@ class Turn:
         self._holding = bool(reading.spoken_calls)
         self._held = ""
         self._ids: set[str] = set()
-        self._logprobs = TextLogprobs()
+        self._logprobs: TextLogprobs | None = None
+        """Made for the few who ask for them."""
         self.calls = 0
         """How many calls the answer has so far."""
 
@@ -71,7 +72,8 @@ class Turn:
             content, spoken = self._listen(content, record)
             calls += spoken
         logprobs = record.logprobs or ()
-        if logprobs or self._logprobs.waiting:
+        if logprobs or self._logprobs:
+            self._logprobs = self._logprobs or TextLogprobs()
             logprobs = self._logprobs.of(logprobs, content, apart=apart)
         return Piece(
             thinking=message.thinking,
