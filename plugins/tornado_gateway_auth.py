@@ -121,8 +121,9 @@ class Auth:
         entries = [*settings.keys, *(file.entries if file else ())]
         run_key = None if any(entry.given for entry in entries) else self._key_of_the_run(entries)
         self._ring = Ring([*entries, run_key] if run_key else entries)
+        kept = file is not None and file is self._file  # which is no news: another worker may have read a newer one
         self._settings, self._file = settings, file
-        if self._server and self._server.shared:
+        if self._server and self._server.shared and not kept:
             self._server.shared.tell("key_file_is", file.plain() if file else None)
         if run_key is not self._run_key and run_key and run_key.key and self._server:
             self._server.announce(f"Key for this run: {run_key.key.get_secret_value()}")

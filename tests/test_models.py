@@ -1,6 +1,7 @@
 """The catalog: what callers may call models, and what they may see."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +12,7 @@ from tornado_gateway.context import Principal
 from tornado_gateway.errors import ModelNotFound, UpstreamUnavailable
 from tornado_gateway.models import Catalog, names_of
 from tornado_gateway.names import normal
-from tornado_gateway.testing import DEFAULT_MODELS, FakeModel, FakeOllama, fail, hang
+from tornado_gateway.testing import DEFAULT_MODELS, Behaviour, FakeModel, FakeOllama, fail, hang
 from tornado_gateway.upstream import Ollama, UpstreamOptions
 
 ANYONE = Principal("anyone")
@@ -213,6 +214,18 @@ async def test_while_ollama_hangs_the_last_list_is_used_and_only_the_first_wait(
 
         assert {model.name for model in (*together, *later)} == {"llama3.2:latest"}
         assert [request.path for request in fake.ledger.requests].count("/api/tags") == 2
+
+
+@pytest.mark.parametrize(("quiet", "name"), [(10, "new"), (3600, "llama3.2")])
+async def test_a_slow_list_is_waited_for_where_the_last_one_may_be_wrong(fake: FakeOllama, quiet: float, name: str) -> None:
+    clock = Clock()
+    async with catalog(fake, clock=clock) as models:
+        await models.resolve("llama3.2", ANYONE)
+        listed = {"models": [{"name": f"{name}:latest", "digest": "d" * 64}]}
+        fake.script(Behaviour(status=200, text=json.dumps(listed), first_byte_seconds=1.3), path="/api/tags", times=None)
+        clock.now += quiet
+
+        assert (await models.resolve(name, ANYONE)).digest == "d" * 64
 
 
 async def test_without_any_list_the_failure_is_told(fake: FakeOllama) -> None:

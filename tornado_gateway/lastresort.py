@@ -100,7 +100,7 @@ def _shown(value: Any) -> str:
 def _text(value: Any) -> str:
     """Plain data as a text without what looks like a key. Anything else is named by its type: its `repr` may hold anything."""
     if isinstance(value, str):
-        return _SECRET.sub("[redacted]", value[:_MOST_CHARACTERS])
+        return _SECRET.sub("[redacted]", value[: 4 * _MOST_CHARACTERS])[:_MOST_CHARACTERS]
     if value is None or isinstance(value, bool | int | float):
         return str(value)
     if isinstance(value, list | tuple | set | frozenset):

@@ -27,6 +27,8 @@ MAX_AGE_SECONDS = 0.25
 """How old the list may be: a model that was pulled again must not answer under its old digest for longer."""
 
 _PATIENCE_SECONDS = 1.0
+_USABLE_SECONDS = 30.0
+"""How old a list may be to be used instead of a slow one: after an hour of quiet much may have been pulled."""
 
 LONGEST_NAME = 600
 """Characters: more than any name of Ollama's may have, in all its parts together."""
@@ -54,6 +56,8 @@ class Catalog:
         self._models: dict[str, Model] = {}
         self._asked_at: float | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._failed = False
+        """Whether the last question was in vain."""
         self._patience_ends = 0.0
         """When the last list is used although the question is still open, in the loop's time."""
         self._facts: LRUCache[str, ModelFacts] = LRUCache(256)
@@ -77,8 +81,8 @@ class Catalog:
         if fresh:
             await self._refresh()
         found = await self._find(asked, principal)
-        if found is None and not fresh:
-            await self._refresh()  # it may have been pulled a moment ago
+        if found is None and (not fresh or self._asking is not None):
+            await self._refresh(patient=True)  # it may have been pulled a moment ago
             found = await self._find(asked, principal)
         if found is None:
             raise await self._not_found(asked, principal)
@@ -108,15 +112,17 @@ class Catalog:
             )
         return self._facts[key]
 
-    async def _refresh(self) -> None:
-        """Ask for the list. Once there is one, the next is waited for for a second, and by nobody who comes later than that."""
+    async def _refresh(self, *, patient: bool = False) -> None:
+        """Ask for the list. Where the last one is young, or the last question failed, the next is waited for for a second, and by nobody
+        who comes later than that, unless `patient`."""
         loop = asyncio.get_running_loop()
         if self._asking is None:
             self._asking = loop.create_task(self._ask())
             self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())
             self._patience_ends = loop.time() + _PATIENCE_SECONDS
         asking = self._asking
-        patience = None if self._asked_at is None else max(0.0, self._patience_ends - loop.time())
+        usable = self._asked_at is not None and (self._failed or self._clock() - self._asked_at < _USABLE_SECONDS)
+        patience = max(0.0, self._patience_ends - loop.time()) if usable and not patient else None
         # Not awaited itself: the question is everybody's, and one who leaves must not take it from the others.
         await asyncio.wait([asking], timeout=patience)
         if asking.done() and (self._asked_at is None or not isinstance(asking.exception(), GatewayError)):
@@ -127,13 +133,14 @@ class Catalog:
         try:
             models = await self._ollama.tags()
         except GatewayError:
+            self._failed = True
             if self._asked_at is not None:
                 _log.warning("models_not_refreshed", reason="Ollama did not answer; the last list is used")
             raise
         finally:
             self._asking = None
         self._models = {normal(model.name): model for model in models if not _leaves_the_machine(model)}
-        self._asked_at = began
+        self._asked_at, self._failed = began, False
 
     async def _find(self, asked: str, principal: Principal) -> Model | None:
         if len(asked) > LONGEST_NAME or is_cloud(asked):
