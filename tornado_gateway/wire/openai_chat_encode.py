@@ -210,7 +210,7 @@ class _StreamedChoice:
         out.extend(map(self._chunk, self._deltas(piece)))
         if piece.finish is not None:
             out.append(self._chunk({}, piece.finish))
-        self.plain = self._may_be_plain and self._has_role and self._has_text and not self._logprobs
+        self.plain = self._may_be_plain and self._has_role and self._has_text and not (self._logprobs or self._turn.logprobs)
 
     def _deltas(self, piece: Piece) -> list[dict[str, Any]]:
         deltas: list[dict[str, Any]] = []

@@ -58,8 +58,8 @@ class Turn:
         self._holding = bool(reading.spoken_calls)
         self._held = ""
         self._ids: set[str] = set()
-        self._logprobs: TextLogprobs | None = None
-        """Made for the few who ask for them."""
+        self.logprobs: TextLogprobs | None = None
+        """Made when the first come: from then on it has to see every record."""
         self.calls = 0
         """How many calls the answer has so far."""
 
@@ -72,9 +72,9 @@ class Turn:
             content, spoken = self._listen(content, record)
             calls += spoken
         logprobs = record.logprobs or ()
-        if logprobs or self._logprobs:
-            self._logprobs = self._logprobs or TextLogprobs()
-            logprobs = self._logprobs.of(logprobs, content, apart=apart)
+        if logprobs or self.logprobs:
+            self.logprobs = self.logprobs or TextLogprobs()
+            logprobs = self.logprobs.of(logprobs, content, apart=apart)
         return Piece(
             thinking=message.thinking,
             content=content,
