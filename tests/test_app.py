@@ -119,6 +119,15 @@ async def test_r29_without_authentication_only_this_machine_is_served() -> None:
         pass
 
 
+async def test_a_reload_does_not_open_the_door_either() -> None:
+    given = {"server": {"host": "0.0.0.0", "allow_anonymous": True}, "plugins": []}
+    async with Gateway(Settings.model_validate(given)) as gateway:
+        with pytest.raises(StartupRefused, match="allow_anonymous"):
+            await gateway.reconfigure(Settings.model_validate({"server": {"host": "0.0.0.0"}, "plugins": ["auth"]}))
+
+        assert gateway.settings.server.allow_anonymous
+
+
 async def test_new_settings_count_for_the_next_request() -> None:
     async with FakeOllama() as ollama, serving(ollama.url) as served:
         before = await ask(served.port, "/v1/chat/completions")

@@ -7,6 +7,7 @@ import pytest
 from processes import until
 
 from tornado_gateway.child import Child
+from tornado_gateway.config import Settings
 from tornado_gateway.keepers import Keepers
 from tornado_gateway.worker import Handed
 
@@ -17,13 +18,13 @@ line = socket.socket(fileno=facts["line"])
 for word in (b"\\x91\\xa5ready", b"\\x92\\xa8announce\\xa5hello", b"\\x91\\xa4what"):
     line.sendall(struct.pack("!I", len(word)) + word)
 assert "NOTIFY_SOCKET" not in os.environ
-assert b"server: {}" in os.read(facts["handed"], 100)
+assert b"llama3.2" in os.read(facts["handed"], 100_000)
 time.sleep(60)
 """
 
 
 def child(code: str, said: list[str]) -> Child:
-    return Child(0, 2, "127.0.0.1", [], [sys.executable, "-c", code], Handed("server: {}"), 5, Keepers({}), said.append)
+    return Child(0, 2, [], [sys.executable, "-c", code], Handed(Settings()), 5, Keepers({}), said.append)
 
 
 async def test_a_child_is_ready_when_it_says_so_and_ended_when_it_is_killed() -> None:
@@ -65,7 +66,7 @@ async def test_a_child_that_cannot_be_started_leaves_nothing_open() -> None:
     before = psutil.Process().num_fds()
 
     with pytest.raises(OSError, match="No such file"):
-        Child(0, 2, "127.0.0.1", [], ["/nowhere/python"], Handed("server: {}"), 5, Keepers({}), print)
+        Child(0, 2, [], ["/nowhere/python"], Handed(Settings()), 5, Keepers({}), print)
 
     assert psutil.Process().num_fds() == before
 

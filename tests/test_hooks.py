@@ -159,37 +159,6 @@ async def test_a_list_that_is_no_whole_answer_counts_as_nothing_known(says: obje
     assert [batch async for batch in answer] == [[Record(done=True)]]
 
 
-class Tape:
-    """An answer that is an iterator with an end of its own, and no generator."""
-
-    def __init__(self) -> None:
-        self.closed = 0
-
-    def __aiter__(self) -> Tape:
-        return self
-
-    async def __anext__(self) -> list[Record]:
-        return [Record(response="a")]
-
-    async def aclose(self) -> None:
-        self.closed += 1
-
-
-async def test_an_answer_that_can_be_closed_is_closed_generator_or_not() -> None:
-    async def forward() -> Any:
-        raise AssertionError
-        yield
-
-    tape = Tape()
-    answer = await Hooks([("a", Diary("a", [], says=tape))]).answer(context(), CALL, forward)
-    assert not isinstance(answer, list | tuple)
-    await anext(answer)
-
-    await answer.aclose()
-
-    assert tape.closed == 1
-
-
 async def test_places_that_were_given_are_given_back_when_a_later_plugin_refuses() -> None:
     given: list[str] = []
     places: list[Place] = []

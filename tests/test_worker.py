@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tornado_gateway.channel import Channel
+from tornado_gateway.config import Settings
 from tornado_gateway.hookspecs import Keeper, SharedUnavailable
 from tornado_gateway.keepers import Keepers
 from tornado_gateway.signals import Signals
@@ -57,7 +58,7 @@ class Parent:
 async def attached(keeper: Keeper) -> AsyncIterator[tuple[Worker, Parent, Signals]]:
     ours, theirs = socket.socketpair()
     parent, signals = Parent(keeper, theirs), Signals()
-    worker = Worker(0, 2, "127.0.0.1", [], ours, handed=Handed(""), speaks=True)
+    worker = Worker(0, 2, [], ours, handed=Handed(Settings()), speaks=True)
     await asyncio.get_running_loop().create_unix_connection(lambda: parent.channel, sock=theirs)
     try:
         async with worker.attached(signals):

@@ -6,7 +6,6 @@ import pytest
 from processes import until
 
 from tornado_gateway.config import Settings
-from tornado_gateway.loading import load
 from tornado_gateway.places import Place
 from tornado_gateway.workers import BEATS_OF_A_START, HUNG_AFTER_BEATS, Failures, _Parent, said_of
 
@@ -24,7 +23,7 @@ async def test_a_worker_whose_heart_has_not_begun_to_beat_is_given_more_time(
 ) -> None:
     monkeypatch.setattr("tornado_gateway.workers.BEAT_SECONDS", 0.005)
     command = [sys.executable, "-c", BEATS_ONCE if beats else "import time; time.sleep(60)"]
-    parent = _Parent(Settings(), "", 1, command, load, print)
+    parent = _Parent(Settings(), 1, command, Settings, print)
     child = parent._start(Place(0, ()))
     await until(lambda: child.heard is beats)
 

@@ -34,6 +34,7 @@ from tornado_gateway.lag import LoopLag
 from tornado_gateway.models import Catalog
 from tornado_gateway.names import normal
 from tornado_gateway.presence import watcher
+from tornado_gateway.restart import in_force, needs_restart
 from tornado_gateway.upstream import Ollama, UpstreamOptions
 from tornado_gateway.wire import openai_chat, openai_completions, openai_embeddings
 from tornado_gateway.wire.dialect import Limits, Policy
@@ -55,8 +56,9 @@ class Gateway:
         workers: int = 1,
     ) -> None:
         self.settings = settings
-        self._began = settings
-        """Some of it counts until the end: where it listens, how much it takes, which Ollama and which plugins there are."""
+        """What is in force."""
+        self.plugins_behind: tuple[str, ...] = ()
+        """Plugins that go on with the settings from before the last `reconfigure`: they refused the new ones, or cannot change them."""
         self._announce = announce or _to_standard_error
         self._shared = shared
         self._workers = workers
@@ -87,9 +89,7 @@ class Gateway:
         started.callback(presence.close)
         exchange = Exchange(hooks, catalog, ollama, _exchange_rules(settings), _new_id)
         lag = LoopLag()
-        services = Services(
-            exchange, hooks, catalog, ollama, presence, _face_rules(settings, settings.server.host), _new_id, lag
-        )
+        services = Services(exchange, hooks, catalog, ollama, presence, _face_rules(settings), _new_id, lag)
         started.push_async_callback(lambda: hooks.shutdown(self.ends_at))
         await hooks.startup(server_facts(settings, self._announce, self._workers), self._shared)
         started.push_async_callback(self.drain, 0)  # end what still runs, before the plugins are shut down
@@ -124,14 +124,20 @@ class Gateway:
         return self.services.hooks.plugins
 
     async def reconfigure(self, settings: Settings) -> list[str]:
-        """Take new settings for requests that come from now on; the answer names what needs a restart to change."""
-        services = self.services
-        services.exchange.rules = _exchange_rules(settings)
-        services.rules = _face_rules(settings, self._began.server.host)
-        services.catalog.use_aliases(settings.models.aliases)
-        await services.hooks.reconfigure(dict(plugin_settings(settings)))
-        self.settings = settings
-        return _needs_restart(self._began, settings)
+        """Take new settings for requests that come from now on; the answer names what needs a restart to change.
+
+        Raises `ConfigError` or `StartupRefused`, and changes nothing, where a gateway with these settings could not be started.
+        """
+        services, wanted = self.services, plugin_settings(settings)
+        running = in_force(self.settings, settings)
+        check_open_door(running, services.hooks)
+        services.exchange.rules = _exchange_rules(running)
+        services.rules = _face_rules(running)
+        services.catalog.use_aliases(running.models.aliases)
+        self.plugins_behind = await services.hooks.reconfigure(dict(wanted))
+        missing = needs_restart(self.settings, settings)
+        self.settings = in_force(self.settings, settings, self.plugins_behind)
+        return missing
 
     async def drain(self, seconds: float) -> None:
         """Wait until no request is at work, for `seconds` at most; what still runs then is ended with an honest error.
@@ -247,37 +253,15 @@ def _exchange_rules(settings: Settings) -> Rules:
     )
 
 
-def _face_rules(settings: Settings, host: str) -> FaceRules:
-    """`host` is where it listens, whatever the settings say by now: who can reach it decides which names are its own."""
+def _face_rules(settings: Settings) -> FaceRules:
     server = settings.server
     return FaceRules(
         max_body_bytes=server.max_body_bytes,
         write_stall_seconds=server.write_stall_seconds,
-        hosts=own_names(host, server.allowed_hosts) if is_loopback(host) else None,
+        hosts=own_names(server.host, server.allowed_hosts) if is_loopback(server.host) else None,
         cors_origins=frozenset(server.cors_origins),
         upstream_failure_status=server.upstream_failure_status,
     )
-
-
-def _needs_restart(began: Settings, new: Settings) -> list[str]:
-    """Keys that differ and are read at the start only."""
-    listening = (
-        "host",
-        "port",
-        "max_header_bytes",
-        "max_connections",
-        "max_connections_per_address",
-        "keepalive_seconds",
-        "body_seconds",
-    )
-    changed = [f"server.{key}" for key in listening if getattr(began.server, key) != getattr(new.server, key)]
-    if began.upstream != new.upstream:
-        changed.append("upstream")
-    if (began.server.tls is None) != (new.server.tls is None):
-        changed.append("server.tls")
-    if [entry.name for entry in began.plugins] != [entry.name for entry in new.plugins]:
-        changed.append("plugins")
-    return changed
 
 
 def _new_id() -> str:

@@ -1,7 +1,7 @@
 """One worker as its parent sees it: a process, a channel to it, and the signs that it gives.
 
-`worker.py` is the other end. The messages from there are `beat`, `ready`, `leaving`, `failed`, `announce`, `call`, `tell` and
-`cancel`; the messages to there are `answer`, `failure` and `stop`.
+`worker.py` is the other end. The messages from there are `beat`, `ready`, `reloaded`, `leaving`, `failed`, `announce`, `call`, `tell`
+and `cancel`; the messages to there are `answer`, `failure` and `stop`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ _LAST_SECONDS = 3.0
 _NOT_FOR_WORKERS = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"})
 """systemd speaks with the parent only."""
 
+Reload = asyncio.Future[list[str] | None]
+"""The plugins that go on with what they had; None: nothing was taken."""
+
 _log = get_logger(__name__)
 
 
@@ -42,7 +45,6 @@ class Child:
         self,
         number: int,
         of: int,
-        host: str,
         sockets: Sequence[socket.socket],
         command: Sequence[str],
         handed: Handed,
@@ -64,6 +66,7 @@ class Child:
         """Why it ended, where it, or who ended it, said so."""
         self.began = time.monotonic()
         self._announce = announce
+        self._reload: Reload = asyncio.get_running_loop().create_future()
         self._lost = asyncio.Event()
         self._channel = Channel(self._receive, self._lost.set)
         self._desk = keepers.desk(life, self._channel.send)
@@ -71,7 +74,7 @@ class Child:
         try:
             # What it is handed is what it knows: a SIGHUP that comes before it can listen must not be lost.
             with theirs, in_memory(handed.packed()) as file, hang_up_waits():
-                self._process = _spawn(command, number, of, host, sockets, theirs, file, speaks=life == 0)
+                self._process = _spawn(command, number, of, sockets, theirs, file, speaks=life == 0)
         except OSError:
             ours.close()
             raise
@@ -81,6 +84,17 @@ class Child:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def serves(self) -> bool:
+        return self.ready.is_set() and not self.out_of_service.is_set()
+
+    def reload(self) -> Reload:
+        """Have it read the configuration again. Cancelled when it ends before that is done."""
+        self._reload.cancel()
+        self._reload = asyncio.get_running_loop().create_future()
+        self.signal(signal.SIGHUP)
+        return self._reload
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -101,9 +115,13 @@ class Child:
             await self._lost.wait()
         finally:
             self._channel.close()
-        self.out_of_service.set()
+        self._leave()
         await self._desk.close()
         self.code = await self._reap()
+
+    def _leave(self) -> None:
+        self.out_of_service.set()
+        self._reload.cancel()
 
     async def _reap(self) -> int:
         until = time.monotonic() + _LAST_SECONDS
@@ -126,8 +144,11 @@ class Child:
                 self._desk.cancel(number)
             case ["ready"]:
                 self.ready.set()
+            case ["reloaded", behind]:
+                if not self._reload.done():
+                    self._reload.set_result(behind)
             case ["leaving"]:
-                self.out_of_service.set()
+                self._leave()
             case ["failed", reason]:
                 self.reason = reason
             case ["announce", line]:
@@ -140,7 +161,6 @@ def _spawn(
     command: Sequence[str],
     number: int,
     of: int,
-    host: str,
     sockets: Sequence[socket.socket],
     line: socket.socket,
     handed: IO[bytes],
@@ -151,7 +171,6 @@ def _spawn(
     facts = {
         "number": number,
         "of": of,
-        "host": host,
         "sockets": descriptors,
         "line": line.fileno(),
         "handed": handed.fileno(),

@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import pluggy
 
+from tornado_gateway.answering import Guarded, Known, Records, check_known
 from tornado_gateway.binding import Bound, Place, bind
-from tornado_gateway.budget import FAILURES, failure, share_until, within
+from tornado_gateway.budget import FAILURES, share_until, within
 from tornado_gateway.context import Context, Outcome, Principal
-from tornado_gateway.errors import AuthUnavailable, GatewayError, InternalError
+from tornado_gateway.errors import AuthUnavailable, GatewayError
 from tornado_gateway.hookspecs import (
     GROUP,
     Forward,
@@ -120,16 +121,16 @@ class Hooks:
         finally:
             warning.cancel()
 
-    async def reconfigure(self, settings: dict[str, Any]) -> None:
-        """Hand each plugin its new settings, by name."""
-        able = self._by_plugin("reconfigure")
-        for plugin in self.plugins:
-            if plugin not in settings:
-                continue
-            if plugin in able:
-                await self._isolated(able[plugin], able[plugin].call(settings[plugin]))
-            else:
+    async def reconfigure(self, settings: dict[str, Any]) -> tuple[str, ...]:
+        """Hand each plugin its new settings, by name; the answer names those that did not take them."""
+        able, behind = self._by_plugin("reconfigure"), []
+        for plugin in filter(settings.__contains__, self.plugins):
+            if plugin not in able:
                 _log.warning("plugin_keeps_settings", plugin=plugin, reason="it has no hook `reconfigure`")
+            elif await self._isolated(able[plugin], able[plugin].call(settings[plugin])):
+                continue
+            behind.append(plugin)
+        return tuple(behind)
 
     async def shutdown(self, until: float | None = None) -> None:
         """Stop the plugins that have started, the last first; `until` is the moment at which the process ends."""
@@ -185,10 +186,10 @@ class Hooks:
             try:
                 answer: object = await within(BUDGET_SECONDS, bound.call(context, call, forward), bound.meter)
                 if isinstance(answer, list | tuple) and answer:
-                    _check_known(answer)
+                    check_known(answer)
                     return answer
                 if isinstance(answer, AsyncIterable):
-                    return _Guarded(bound, aiter(answer), forward)
+                    return Guarded(bound, aiter(answer), forward)
             except GatewayError:
                 raise
             except Exception as error:  # noqa: BLE001  # a broken cache costs time, not answers
@@ -282,11 +283,14 @@ class Hooks:
         for bound in self._finished:
             await self._isolated(bound, bound.call(context, outcome))
 
-    async def _isolated(self, bound: Bound, call: Coroutine[Any, Any, Any], seconds: float | None = None) -> None:
+    async def _isolated(self, bound: Bound, call: Coroutine[Any, Any, Any], seconds: float | None = None) -> bool:
+        """Whether it went well."""
         try:
             await within(seconds or BUDGET_SECONDS, call, bound.meter)
         except Exception as error:  # noqa: BLE001  # one plugin's failure is not another's
             bound.failed(error)
+            return False
+        return True
 
     def _bound(self, hook: str) -> list[Bound]:
         if hook not in self._all:
@@ -314,86 +318,6 @@ class Hooks:
             for bound in bounds
             if bound.meter.calls
         }
-
-
-class _Guarded:
-    """A plugin's answer, as long as it is one: one that breaks counts as nothing known, unless the caller has a part of it already."""
-
-    __slots__ = ("_began", "_bound", "_forward", "_iterator")
-
-    def __init__(self, bound: Bound, iterator: AsyncIterator[Sequence[Record]], forward: Forward) -> None:
-        self._bound: Bound | None = bound
-        """The plugin, as long as it is the one that answers."""
-        self._iterator = iterator
-        self._forward = forward
-        self._began = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Sequence[Record]:
-        bound = self._bound
-        try:
-            batch = await anext(self._iterator)
-            if bound is not None:
-                _check_records(batch)
-        except (StopAsyncIteration, GatewayError):
-            raise
-        except BaseException as error:
-            failed = failure(error)
-            if bound is None or not isinstance(failed, Exception):
-                raise
-            return await self._from_ollama(bound, failed)
-        self._began = True
-        return batch
-
-    async def aclose(self) -> None:
-        # Whatever can be closed: a class of a plugin's own need not be a generator.
-        close = getattr(self._iterator, "aclose", None)
-        if close is None:
-            return
-        try:
-            await close()
-        except BaseException as error:
-            failed = failure(error)
-            if self._bound is None or not isinstance(failed, Exception):
-                raise
-            self._bound.failed(failed)
-
-    async def _from_ollama(self, bound: Bound, error: Exception) -> Sequence[Record]:
-        bound.failed(error)
-        rest = None if self._began else _once(self._forward)
-        if rest is None:
-            raise InternalError("The answer broke off.") from error
-        await self.aclose()
-        self._bound, self._iterator = None, rest
-        return await anext(rest)
-
-
-Records = AsyncGenerator[Sequence[Record], None] | _Guarded
-"""What is iterated, and closed in the end."""
-
-Known = list[Record] | tuple[Record, ...]
-"""A whole answer that is there already."""
-
-
-def _check_known(records: Known) -> None:
-    _check_records(records)
-    if not records[-1].done and records[-1].embeddings is None:
-        raise TypeError("an answer that is known but not whole")
-
-
-def _check_records(batch: Sequence[Record]) -> None:
-    for record in batch:
-        if not isinstance(record, Record):
-            raise TypeError(f"an answer of {type(record).__name__} instead of records")
-
-
-def _once(forward: Forward) -> AsyncGenerator[Sequence[Record], None] | None:
-    try:
-        return forward()
-    except RuntimeError:  # the plugin has taken that road: a call is sent to Ollama once and never again
-        return None
 
 
 def _closed_door() -> GatewayError:

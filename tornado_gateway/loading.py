@@ -81,17 +81,15 @@ def load(
     *,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
-    text: str | None = None,
     files: bool = False,
 ) -> Loaded:
-    """As `load_settings`, with what else is known. `text` is what the file says, where somebody has read it already.
+    """As `load_settings`, with what else is known.
 
     `files`: what plugins read at their start is looked at now. Not for a server: it goes on with a file of keys that it has read.
     """
     environ = os.environ if environ is None else environ
     file = find_file(path, environ)
-    if text is None:
-        text = "" if file is None else _read(file)
+    text = "" if file is None else _read(file)
     document = read_document(text, BUILT_IN if file is None else str(file), environ)
     values = _with_defaults(document.values, environ)
     given = {tuple(key.split(".")): value for key, value in (overrides or {}).items()}

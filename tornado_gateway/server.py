@@ -137,10 +137,12 @@ class _Server:
             await signals.hang_up.wait()
             signals.hang_up.clear()
             systemd.notify("RELOADING=1", monotonic=True)
-            await self._reconfigure(gateway, listener, self._reload)
+            taken = await self._reconfigure(gateway, listener, self._reload)
+            if self._worker is not None:
+                self._worker.tell_reloaded(gateway.plugins_behind if taken else None)
             systemd.notify("READY=1")
 
-    async def _reconfigure(self, gateway: Gateway, listener: Listener, reload: Callable[[], Settings]) -> None:
+    async def _reconfigure(self, gateway: Gateway, listener: Listener, reload: Callable[[], Settings]) -> bool:
         """Invalid settings change nothing; running requests keep what they began with."""
         try:
             settings = await in_daemon(reload)
@@ -153,9 +155,10 @@ class _Server:
         else:
             if tls is not None:
                 listener.use_certificate(tls)
-            self._settings = settings
             tell = _log.warning if needs_restart else _log.info
             tell("reloaded", needs_restart=needs_restart)
+            return True
+        return False
 
     async def _say_ready(self, gateway: Gateway, sockets: list[socket.socket], tls: ssl.SSLContext | None) -> None:
         addresses = [address_of(bound, tls is not None) for bound in sockets]
@@ -175,7 +178,7 @@ class _Server:
         systemd.notify("STOPPING=1")
         if self._worker is not None:
             self._worker.tell_leaving()
-        services, grace = gateway.services, self._settings.server.drain_seconds
+        services, grace = gateway.services, gateway.settings.server.drain_seconds
         services.draining = True
         _log.info("stopping", at_work=len(services.at_work))
         listener.stop_listening()

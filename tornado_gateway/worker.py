@@ -11,16 +11,16 @@ import ctypes
 import itertools
 import json
 import os
+import pickle
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import msgspec
-
 from tornado_gateway.channel import Channel
+from tornado_gateway.config import Settings
 from tornado_gateway.hookspecs import SharedUnavailable
 from tornado_gateway.signals import Signals
 from tornado_gateway.tls import Pair
@@ -33,18 +33,18 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """What the parent found valid last, whatever the files say by now. Secrets are among it: it goes over in a file in memory."""
+    """What is in force, whatever the files say by now. Secrets are among it: it goes over in a file in memory."""
 
-    text: str
-    """The configuration."""
+    settings: Settings
     pair: Pair | None = None
 
     def packed(self) -> bytes:
-        return msgspec.msgpack.encode(self)
+        return pickle.dumps(self)
 
     @classmethod
     def unpacked(cls, data: bytes) -> Self:
-        return msgspec.msgpack.decode(data, type=cls)
+        handed: Self = pickle.loads(data)  # noqa: S301  # nobody but the parent has that file
+        return handed
 
 
 class Worker:
@@ -54,7 +54,6 @@ class Worker:
         self,
         number: int,
         of: int,
-        host: str,
         sockets: list[socket.socket],
         line: socket.socket,
         *,
@@ -63,8 +62,6 @@ class Worker:
     ) -> None:
         self.number = number
         self.of = of
-        self.host = host
-        """Where the parent listens since its start; the configuration may name another by now."""
         self.sockets = sockets
         self.handed = handed
         self.speaks = speaks
@@ -86,8 +83,7 @@ class Worker:
         line = socket.socket(fileno=facts["line"])
         with open(facts["handed"], "rb") as file:  # noqa: PTH123  # a descriptor
             handed = Handed.unpacked(file.read())
-        number, of, host, speaks = facts["number"], facts["of"], facts["host"], facts["speaks"]
-        return cls(number, of, host, sockets, line, handed=handed, speaks=speaks)
+        return cls(facts["number"], facts["of"], sockets, line, handed=handed, speaks=facts["speaks"])
 
     @contextlib.asynccontextmanager
     async def attached(self, signals: Signals) -> AsyncIterator[None]:
@@ -125,6 +121,10 @@ class Worker:
 
     def tell_ready(self) -> None:
         self._send(["ready"])
+
+    def tell_reloaded(self, behind: Sequence[str] | None) -> None:
+        """After SIGHUP. `behind` are the plugins that go on with what they had; None: nothing was taken."""
+        self._send(["reloaded", behind])
 
     def tell_leaving(self) -> None:
         """Another may take the place: this one takes nobody in any more."""

@@ -10,27 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tornado_gateway import systemd
 from tornado_gateway.app import check_open_door, server_facts
-from tornado_gateway.child import Child
+from tornado_gateway.child import Child, Reload
 from tornado_gateway.config import ConfigError, Settings
 from tornado_gateway.daemon import in_daemon
 from tornado_gateway.discovery import build_plugins, plugin_settings
 from tornado_gateway.hooks import Hooks
 from tornado_gateway.hookspecs import StartupRefused
 from tornado_gateway.keepers import Keepers
-from tornado_gateway.loading import Loaded
 from tornado_gateway.log import get_logger
 from tornado_gateway.mainloop import run_to_end
 from tornado_gateway.places import Place, Places
+from tornado_gateway.restart import in_force
 from tornado_gateway.server import address_of
 from tornado_gateway.signals import AT_ONCE_SECONDS, Signals, unless
-from tornado_gateway.tls import Pair, read_pair, tls_context
+from tornado_gateway.tls import read_pair, tls_context
 from tornado_gateway.worker import BEAT_SECONDS, Handed
 
 HUNG_AFTER_BEATS = 7
@@ -41,6 +41,8 @@ _AFTER_DRAIN_SECONDS = 0.9
 _AGAIN_SECONDS = 0.5
 """Between two starts of a worker that does not live longer than this. Of one that cannot be started: at first, then twice as long each time."""
 _AGAIN_AT_MOST_SECONDS = 5.0
+_RELOAD_SECONDS = 30.0
+"""For the workers to say what came of a reload; the next one waits for it."""
 _PATIENCE_SECONDS = 10.0
 """For a worker to be ready that follows another: what connects meanwhile waits for it."""
 
@@ -50,33 +52,29 @@ _log = get_logger(__name__)
 def serve_many(
     settings: Settings,
     *,
-    text: str,
     workers: int,
     command: Sequence[str],
-    reload: Callable[[], Loaded],
+    reload: Callable[[], Settings],
     announce: Callable[[str], None],
 ) -> int:
     """Serve with several workers until SIGTERM or SIGINT; the exit code.
 
-    `command` starts a worker, which is handed `text`, the configuration that was found valid, and the certificate: the files may be broken
-    when one is replaced.
+    `command` starts a worker, which is handed the settings and the certificate that are in force: the files may be broken when one is
+    replaced, or say what would count after a restart only.
     """
-    return run_to_end(_Parent(settings, text, workers, command, reload, announce).run)
+    return run_to_end(_Parent(settings, workers, command, reload, announce).run)
 
 
 class _Parent:
     def __init__(
         self,
         settings: Settings,
-        text: str,
         workers: int,
         command: Sequence[str],
-        reload: Callable[[], Loaded],
+        reload: Callable[[], Settings],
         announce: Callable[[str], None],
     ) -> None:
-        self._settings = settings
-        self._host = settings.server.host
-        self._handed = Handed(text)
+        self._handed = Handed(settings)
         self._count = workers
         self._command = command
         self._reload = reload
@@ -84,15 +82,19 @@ class _Parent:
         self._announced: set[str] = set()
         self._lives = itertools.count()
         self._children: set[Child] = set()
+        self._hooks = Hooks([])
         self._keepers = Keepers({})
         self._places: Places
 
+    @property
+    def _settings(self) -> Settings:
+        return self._handed.settings
+
     async def run(self, signals: Signals) -> int:
-        hooks = Hooks(build_plugins(self._settings))
-        check_open_door(self._settings, hooks)
-        self._handed = Handed(self._handed.text, _checked_pair(self._settings))
-        self._places = Places(self._host, self._settings.server.port, self._count)
-        self._keepers = Keepers(hooks.keepers())
+        self._hooks = Hooks(build_plugins(self._settings))
+        self._handed = self._checked(self._settings)
+        self._places = Places(self._settings.server.host, self._settings.server.port, self._count)
+        self._keepers = Keepers(self._hooks.keepers())
         try:
             await unless(signals.stop, self._keepers.start(server_facts(self._settings, self._show, self._count)))
             return 0 if signals.stop.is_set() else await self._serve(signals)
@@ -121,7 +123,7 @@ class _Parent:
     def _start(self, place: Place) -> Child:
         """Raises `OSError`."""
         place.open()
-        where = (place.number, self._count, self._host, place.sockets)
+        where = (place.number, self._count, place.sockets)
         child = Child(*where, self._command, self._handed, next(self._lives), self._keepers, self._show)
         self._children.add(child)
         child.ended.add_done_callback(lambda _: self._children.discard(child))
@@ -193,21 +195,34 @@ class _Parent:
             signals.hang_up.clear()
             systemd.notify("RELOADING=1", monotonic=True)
             try:
-                settings, handed = await in_daemon(self._read)
+                handed = await in_daemon(lambda: self._checked(in_force(self._settings, self._reload())))
             except (ConfigError, OSError, StartupRefused) as error:
                 _log.error("reload_refused", reason=str(error))
             except Exception as error:  # noqa: BLE001  # a reload must not take the server down
                 _log.error("reload_failed", exc_info=error)
             else:
-                self._settings, self._handed = settings, handed
-                await self._keepers.reconfigure(dict(plugin_settings(self._settings)))
-                for child in self._children:
-                    child.signal(signal.SIGHUP)
+                await self._take(handed)
             systemd.notify("READY=1")
 
-    def _read(self) -> tuple[Settings, Handed]:
-        loaded = self._reload()
-        return loaded.settings, Handed(loaded.text, _checked_pair(loaded.settings))
+    def _checked(self, settings: Settings) -> Handed:
+        """Raises `StartupRefused` where no server could be started with these settings, and the certificate that they name."""
+        check_open_door(settings, self._hooks)
+        pair = read_pair(settings)
+        tls_context(settings, pair)
+        return Handed(settings, pair)
+
+    async def _take(self, handed: Handed) -> None:
+        """Have all workers reload. What their plugins refuse does not become what later workers must start with."""
+        before, self._handed = self._handed, handed
+        await self._keepers.reconfigure(plugin_settings(handed.settings))
+        reloads = [(child, child.reload()) for child in self._children]
+        behind = await _behind([reload for child, reload in reloads if child.serves])
+        if behind == []:
+            return
+        self._handed = (
+            before if behind is None else replace(handed, settings=in_force(before.settings, handed.settings, behind))
+        )
+        await self._keepers.reconfigure(plugin_settings(self._settings))
 
     async def _stop(self, signals: Signals) -> None:
         """All workers drain at the same time; what they do not end in their time is ended here."""
@@ -236,11 +251,13 @@ class _Parent:
             self._announce(line)
 
 
-def _checked_pair(settings: Settings) -> Pair | None:
-    """What workers show as their certificate. Raises `StartupRefused`."""
-    pair = read_pair(settings)
-    tls_context(settings, pair)
-    return pair
+async def _behind(reloads: Sequence[Reload]) -> list[str] | None:
+    """The plugins that go on with what they had in any of the workers, as far as these live to say so; None: nothing was taken."""
+    if not reloads:
+        return []
+    done, _ = await asyncio.wait(reloads, timeout=_RELOAD_SECONDS)
+    told = [reload.result() for reload in done if not reload.cancelled()]
+    return None if None in told else sorted({plugin for behind in told for plugin in behind or ()})
 
 
 class Failures:

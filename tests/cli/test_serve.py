@@ -13,7 +13,6 @@ from processes import KEY, LOG, Program, program, until, write_config
 
 from tornado_gateway.cli.serve import run_server, summary
 from tornado_gateway.config import Settings
-from tornado_gateway.loading import Loaded
 from tornado_gateway.server import Ready, UpstreamFacts
 from tornado_gateway.testing import FakeOllama
 
@@ -26,7 +25,7 @@ def plain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 def test_the_summary_tells_address_upstreams_plugins_and_the_file(plain: pytest.CaptureFixture[str]) -> None:
     upstreams = [UpstreamFacts("http://a", True, ("x", "y")), UpstreamFacts("http://b", False, (), "It does not answer.")]
 
-    summary(Ready(["http://127.0.0.1:3000"], ["auth", "cache"], upstreams), Loaded(Settings(), {}, Path("my.yaml"), ""))
+    summary(Ready(["http://127.0.0.1:3000"], ["auth", "cache"], upstreams), Path("my.yaml"), {})
 
     lines = plain.readouterr().out.splitlines()
     assert lines[0].endswith(" listens at http://127.0.0.1:3000")
@@ -39,7 +38,7 @@ def test_the_summary_tells_address_upstreams_plugins_and_the_file(plain: pytest.
 
 
 def test_an_ollama_without_models_is_told_how_to_get_one(plain: pytest.CaptureFixture[str]) -> None:
-    summary(Ready([], [], [UpstreamFacts("http://a", True)]), Loaded(Settings(), {}, None, ""))
+    summary(Ready([], [], [UpstreamFacts("http://a", True)]), None, {})
 
     assert "ollama pull llama3.2" in plain.readouterr().out
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from faults.deep import DEEP
-from processes import AUTH, LOG, Program, Reply, alive, chat, end, program, starting, until, write_config
+from processes import AUTH, KEY, LOG, Program, Reply, alive, chat, end, program, starting, until, write_config
 
 from tornado_gateway.testing import Behaviour, FakeOllama
 
@@ -87,22 +87,32 @@ from tornado_gateway.hookspecs import StartupRefused, hookimpl
 
 class Moody:
     class Settings(BaseModel):
-        pass
+        mood: str = "good"
 
     def __init__(self, settings):
-        pass
+        self.mood = settings.mood
 
     @hookimpl
     async def startup(self, server):
+        if self.mood == "bad":
+            raise StartupRefused("not in this mood")
         if Path("away").exists():
             raise StartupRefused("the database is away")
         if Path("silent").exists():
             await asyncio.sleep(3600)
+
+    @hookimpl
+    async def reconfigure(self, settings):
+        if settings.mood == "bad":
+            raise StartupRefused("not in this mood")
 """
 
 
 def install_moody(folder: Path) -> list[Any]:
-    """A plugin that cannot start while there is a file `away`, and does not come to an end with it while there is one `silent`."""
+    """A plugin that cannot start while there is a file `away`, and does not come to an end with it while there is one `silent`.
+
+    It refuses `mood: bad` at the start and on a reload.
+    """
     (folder / "moody.py").write_text(MOODY)
     about = folder / "moody-1.dist-info"
     about.mkdir()
@@ -308,6 +318,44 @@ async def test_r29_a_worker_that_follows_knows_where_its_parent_listens(ollama: 
         assert [line["needs_restart"] for line in said] == [["server.host"]] * 4
 
 
+async def test_a_worker_that_follows_takes_nothing_that_takes_a_restart(ollama: FakeOllama, tmp_path: Path) -> None:
+    """Least of all a list without `auth`: it would serve without keys beside others that ask for them."""
+    async with program(tmp_path, ollama.url, workers=2) as running:
+        another = {"auth": {"keys": [{"name": "tester", "key": "another"}]}}
+        for plugins in [LOG, another], []:
+            before = len(running.events("reloaded"))
+            write_config(running.config, "http://127.0.0.1:9", plugins=plugins, models={"aliases": {"mine": "llama3.2"}})
+            running.signal(signal.SIGHUP)
+            await until(partial(reloaded, running, before + 2))
+
+        for worker in running.workers():
+            os.kill(worker, signal.SIGKILL)
+            await until(partial(replaced, running, worker))
+        statuses = [
+            {(await running.ask(body=chat(stream=False, model="mine"), key=key)).status for _ in range(10)}
+            for key in ("", KEY, "another")
+        ]
+
+        assert statuses == [{401}, {401}, {200}]
+        assert running.events("reloaded")[-1]["needs_restart"] == ["upstream", "plugins"]
+
+
+async def test_a_worker_that_follows_is_not_handed_what_a_plugin_refused(ollama: FakeOllama, tmp_path: Path) -> None:
+    async with program(tmp_path, ollama.url, workers=2, plugins=install_moody(tmp_path)) as running:
+        plugins = [LOG, {"auth": {"keys": [{"name": "tester", "key": "another"}]}}, {"moody": {"mood": "bad"}}]
+        write_config(running.config, ollama.url, plugins=plugins)
+        running.signal(signal.SIGHUP)
+        await until(lambda: len(running.events("reloaded")) == 2)
+
+        for worker in running.workers():
+            os.kill(worker, signal.SIGKILL)
+            await until(partial(replaced, running, worker))
+        statuses = [{(await running.ask("/v1/models", key=key)).status for _ in range(10)} for key in (KEY, "another")]
+
+        assert statuses == [{401}, {200}]
+        assert not running.events("worker_not_started")
+
+
 async def named(running: Program, host: str) -> Reply:
     """The answer to a request that calls the gateway by this name."""
     connection = await running.connect()
@@ -446,6 +494,10 @@ async def test_a_file_that_cannot_be_written_is_said_once(ollama: FakeOllama, tm
         assert await running.exit() == 2
     (line,) = running.errors
     assert "cannot write to logs" in line
+
+
+def reloaded(running: Program, times: int) -> bool:
+    return len(running.events("reloaded")) == times
 
 
 def replaced(running: Program, worker: int) -> bool:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import BaseModel
 
 from tornado_gateway import __version__
 from tornado_gateway.cli.screen import announce, say, warn
 from tornado_gateway.config import Settings
-from tornado_gateway.loading import Loaded, load, load_settings
+from tornado_gateway.discovery import plugin_settings
+from tornado_gateway.loading import BUILT_IN, load, load_settings
 from tornado_gateway.server import CannotListen, Ready, serve
 from tornado_gateway.signals import be_quiet_until_served
 from tornado_gateway.worker import Worker
@@ -44,23 +46,26 @@ def command(file: Path | None, host: str | None, port: int | None, upstream: str
     worker = Worker.from_environment()
     flags = {"server.host": host, "server.port": port, "upstream.url": upstream}
     overrides: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
-    if worker is None:
-        loaded = load(file, overrides=overrides)
-    else:
-        loaded = load(file, overrides={**overrides, "server.host": worker.host}, text=worker.handed.text)
-    if worker is None and (warning := loaded.exposed()):
+    if worker is not None:
+        return _serve_as(worker, file, partial(load_settings, file, overrides=overrides))
+    loaded = load(file, overrides=overrides)
+    if warning := loaded.exposed():
         warn(warning)
     # The file that was found, not another look for one: were it gone, the defaults with their other keys would count.
     found = loaded.file or file
-    if workers > 1 and worker is None:
-        command = worker_command(found, host, port, upstream)
-        again = partial(load, found, overrides=overrides)
-        return run_server(
-            loaded.settings, partial(serve_many, text=loaded.text, workers=workers, command=command, reload=again)
-        )
     reload = partial(load_settings, found, overrides=overrides)
-    on_ready = partial(summary, loaded=loaded) if worker is None or worker.speaks else None
-    return run_server(loaded.settings, partial(serve, reload=reload, on_ready=on_ready, worker=worker))
+    if workers > 1:
+        command = worker_command(found, host, port, upstream)
+        return run_server(loaded.settings, partial(serve_many, workers=workers, command=command, reload=reload))
+    on_ready = partial(summary, file=loaded.file, plugins=loaded.plugins)
+    return run_server(loaded.settings, partial(serve, reload=reload, on_ready=on_ready))
+
+
+def _serve_as(worker: Worker, file: Path | None, reload: Callable[[], Settings]) -> int:
+    """As one of several: with the settings that it is handed."""
+    settings = worker.handed.settings
+    on_ready = partial(summary, file=file, plugins=plugin_settings(settings)) if worker.speaks else None
+    return run_server(settings, partial(serve, reload=reload, on_ready=on_ready, worker=worker))
 
 
 def worker_command(file: Path | None, host: str | None, port: int | None, upstream: str | None) -> list[str]:
@@ -81,18 +86,18 @@ def run_server(settings: Settings, serving: Callable[..., int]) -> int:
         raise click.ClickException(f"cannot listen at {where}: {error.strerror or error}") from error
 
 
-def summary(ready: Ready, loaded: Loaded) -> None:
+def summary(ready: Ready, file: Path | None, plugins: Mapping[str, BaseModel]) -> None:
     """What a person wants to know when the server is up."""
     for address in ready.addresses:
         say(f"tornado-gateway {__version__} listens at {address}", bold=True)
-    say(f"configuration: {loaded.file or 'built-in defaults'}")
+    say(f"configuration: {file or BUILT_IN}")
     for upstream in ready.upstreams:
         if upstream.reachable:
             say(f"upstream {upstream.url}: {_models(upstream.models)}", fg="green")
         else:
             say(f"upstream {upstream.url}: not reachable ({upstream.reason}); requests are refused until it is", fg="yellow")
     say(f"plugins: {', '.join(ready.plugins) or 'none'}")
-    for name, own in loaded.plugins.items():
+    for name, own in plugins.items():
         directory = getattr(own, "directory", None)
         if directory is not None:
             say(f"{name}: {directory}/")
