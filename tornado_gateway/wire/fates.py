@@ -80,7 +80,7 @@ CHAT: tuple[Row, ...] = (
     Row("function_call", _G, "As `tool_choice`, for `functions`; beside `tools` it is ignored and named."),
     Row("functions", _T, "As `tools`, answered with `function_call`; beside `tools` they are ignored and named."),
     _LOGIT_BIAS,
-    Row("logprobs", _T, "`logprobs`; those of thoughts, and of a call that a grammar made the model write, are left out."),
+    Row("logprobs", _T, "`logprobs`; those of thoughts and of calls are left out."),
     Row("max_completion_tokens", _T, "`options.num_predict`; 0 is ignored and named."),
     Row("max_tokens", _T, "`options.num_predict`; 0, and any value beside `max_completion_tokens`, is ignored and named."),
     Row("metadata", _I, "Nothing is stored."),

@@ -1,6 +1,6 @@
 """Which of a native call's log probabilities are those of its text.
 
-Ollama gives those of all tokens: of thoughts, of what a grammar made a model write, of marks between them. OpenAI's clients
+Ollama gives those of all tokens: of thoughts, of calls, of what a grammar made a model write, of marks between them. OpenAI's clients
 read the list as the tokens of the text, the first of them as the model's first word.
 """
 
@@ -10,34 +10,87 @@ from collections.abc import Sequence
 
 from tornado_gateway.wire.ollama import Logprob
 
+_PART = "\ufffd"
+"""What Ollama puts for each part of a character that stands in more than one token."""
+
 
 class TextLogprobs:
     """Reads one native call, record by record."""
 
-    __slots__ = ("_apart", "_waiting")
+    __slots__ = ("_apart", "_before", "_waiting")
 
     def __init__(self) -> None:
         self._apart = False
         """Whether tokens have come that are not the text's, and no text since."""
+        self._before = False
+        """Whether some of those came before the text."""
         self._waiting: list[Logprob] = []
-        """Those of which it will be known when text comes."""
+        """Those that came without text: it will be known whose they are when text comes, or the end."""
 
-    def of(self, entries: Sequence[Logprob], text: str, *, apart: bool) -> Sequence[Logprob]:
-        """Those that belong to `text`, which came with `entries`; `apart`: so did something else, or the text was held back."""
-        self._apart = self._apart or apart
+    def of(self, entries: Sequence[Logprob], text: str, *, before: bool, behind: bool, done: bool) -> Sequence[Logprob]:
+        """Those that belong to `text`, which came with `entries`.
+
+        `before`: thoughts came, too, or the text was held back; `behind`: calls did. `done`: nothing comes any more.
+        """
+        self._before = self._before or before
+        self._apart = self._apart or before or behind
+        if not text and not done:
+            self._waiting += entries
+            return ()
+        if self._waiting:
+            entries, self._waiting = [*self._waiting, *entries], []
         if not self._apart:
             return entries
-        self._waiting += entries
-        if not text:
-            return ()
-        waiting, self._waiting, self._apart = self._waiting, [], False
-        return _spelling(waiting, text)
+        last, self._apart, self._before = self._before, False, False
+        return _spelling(entries, text, last=last)
 
 
-def _spelling(entries: Sequence[Logprob], text: str) -> Sequence[Logprob]:
-    """The last ones, as many as the text is long: it comes behind all that is not text."""
-    missing, kept = len(text), 0
-    while missing > 0 and kept < len(entries):
-        kept += 1
-        missing -= len(entries[-kept].token)
-    return entries[len(entries) - kept :]
+def _spelling(entries: Sequence[Logprob], text: str, *, last: bool) -> Sequence[Logprob]:
+    """Those of a text, which is the last, or else the first, of what they spell; all, where it does not stand there in one piece."""
+    if not text:
+        return ()
+    told = "".join([entry.token for entry in entries])
+    length = len(told)
+    if last:
+        told, text = told[::-1], text[::-1]
+    begin, end = 0, _length_in_parts(told, text)
+    if not end:
+        begin = told.find(text)
+        end = begin + len(text)
+    if begin < 0:
+        return entries
+    return _between(entries, length - end, length - begin) if last else _between(entries, begin, end)
+
+
+def _length_in_parts(told: str, text: str) -> int:
+    """How much of the beginning of `told` is `text`, where some characters are there in parts only; 0: it is something else."""
+    if told.startswith(text):
+        return len(text)
+    place = at = 0
+    while at < len(text):
+        if told[place : place + 1] == text[at]:
+            place, at = place + 1, at + 1
+            continue
+        begun, first = at, place
+        while told[place : place + 1] == _PART:
+            place += 1
+        following = told[place : place + 1]
+        while (
+            at < len(text) and at - begun < place - first and not text[at].isascii() and (at == begun or text[at] != following)
+        ):
+            at += 1
+        if at == begun:
+            return 0
+    return place
+
+
+def _between(entries: Sequence[Logprob], begin: int, end: int) -> Sequence[Logprob]:
+    """Those with characters from `begin` to `end`, and what is empty right behind them: the token that ends an answer."""
+    kept: list[Logprob] = []
+    place = 0
+    for entry in entries:
+        behind = place + len(entry.token)
+        if (place < end and behind > begin) or (kept and place == behind == end):
+            kept.append(entry)
+        place = behind
+    return kept

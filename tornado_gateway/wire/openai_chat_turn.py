@@ -45,7 +45,7 @@ class Piece(msgspec.Struct, frozen=True):
     content: str = ""
     calls: Sequence[Call] = ()
     logprobs: Sequence[Logprob] = ()
-    """Those of `content`, and of tokens that went into nothing that is told."""
+    """Those of `content`, and of records before it that told nothing."""
     finish: FinishReason | None = None
 
 
@@ -67,14 +67,15 @@ class Turn:
         message = record.message or _SILENT
         content = message.content
         calls = [self._call(call) for call in message.tool_calls if self._wanted()] if message.tool_calls else []
-        apart = bool(message.thinking) or self._holding
+        before = bool(message.thinking) or self._holding
         if self._holding:
             content, spoken = self._listen(content, record)
             calls += spoken
         logprobs = record.logprobs or ()
         if logprobs or self.logprobs:
             self.logprobs = self.logprobs or TextLogprobs()
-            logprobs = self.logprobs.of(logprobs, content, apart=apart)
+            behind = bool(message.tool_calls)
+            logprobs = self.logprobs.of(logprobs, content, before=before, behind=behind, done=record.done)
         return Piece(
             thinking=message.thinking,
             content=content,

@@ -129,7 +129,7 @@ class _Run:
 
     def add(self, record: Record) -> None:
         self.texts.append(record.response)
-        self.logprobs += self._of_text.of(record.logprobs or (), record.response, apart=bool(record.thinking))
+        self.logprobs += _of_text(self._of_text, record)
         if record.done:
             self.finish = finish_reason(record)
 
@@ -191,7 +191,7 @@ class _StreamedChoice:
             self.plain = self._asked is None
         entries: Sequence[Logprob] = ()
         if self._asked is not None:
-            entries = self._of_text.of(record.logprobs or (), record.response, apart=bool(record.thinking))
+            entries = _of_text(self._of_text, record)
         if record.response or entries or record.done:
             out.append(self._chunk(record.response, entries, finish_reason(record) if record.done else None))
 
@@ -208,6 +208,11 @@ class _StreamedChoice:
                 self._end,
             )
         )
+
+
+def _of_text(reader: TextLogprobs, record: Record) -> Sequence[Logprob]:
+    before = bool(record.thinking)
+    return reader.of(record.logprobs or (), record.response, before=before, behind=False, done=record.done)
 
 
 def finish_reason(record: Record) -> FinishReason:
