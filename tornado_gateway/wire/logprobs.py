@@ -6,12 +6,14 @@ read the list as the tokens of the text, the first of them as the model's first 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from tornado_gateway.wire.ollama import Logprob
 
 _PART = "\ufffd"
 """What Ollama puts for each part of a character that stands in more than one token."""
+_RUN = re.compile(r"[\x00-\x7f]+|[^\x00-\x7f]+")
 
 
 class TextLogprobs:
@@ -63,24 +65,21 @@ def _spelling(entries: Sequence[Logprob], text: str, *, last: bool) -> Sequence[
 
 
 def _length_in_parts(told: str, text: str) -> int:
-    """How much of the beginning of `told` is `text`, where some characters are there in parts only; 0: it is something else."""
+    """How much of the beginning of `told` is `text`, where some characters are there in parts only; 0: it is something else.
+
+    How many characters so many parts are is not known: they stand for all up to the next one of ASCII.
+    """
     if told.startswith(text):
         return len(text)
-    place = at = 0
-    while at < len(text):
-        if told[place : place + 1] == text[at]:
-            place, at = place + 1, at + 1
+    place = 0
+    for run in _RUN.findall(text):
+        if told.startswith(run, place):
+            place += len(run)
             continue
-        begun, first = at, place
-        while told[place : place + 1] == _PART:
-            place += 1
-        following = told[place : place + 1]
-        while (
-            at < len(text) and at - begun < place - first and not text[at].isascii() and (at == begun or text[at] != following)
-        ):
-            at += 1
-        if at == begun:
+        parts = _RUN.match(told, place)
+        if run.isascii() or parts is None or _PART not in parts[0]:
             return 0
+        place = parts.end()
     return place
 
 
