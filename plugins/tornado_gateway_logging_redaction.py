@@ -23,7 +23,7 @@ _SECRET = re.compile(
     | \b(?: bearer | basic ) [ ]+ \S.*                              # a header's value: a key may hold spaces
     | \beyJ [\w-]{8,} \. [\w-]+ (?: \. [\w-]* )?                    # JSON web tokens
     | (?<= :// ) [^/\s@]+ (?= @ )                                   # user and password in an address
-    | (?<= [?&] ) (?: key | api[_-]?key | token | access_token ) = [^&\s]*
+    | (?<= [?&] ) (?: key | api[_-]?key | (?: access_)?token | (?: client_)?secret | passw(?:or)?d ) = [^&\s]*
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
@@ -48,7 +48,7 @@ def cleaned(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        return redacted(short(value) or "")
+        return short(redacted(value[: 4 * MOST_CHARACTERS])) or ""  # cut first, half a password would not look like one
     if isinstance(value, BaseException):
         return named(value)
     if depth < 3 and isinstance(value, Mapping):

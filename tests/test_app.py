@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from processes import until
 from serving import AUTH, KEY, chat_request, serving
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -17,7 +18,7 @@ from tornado.web import Application, RequestHandler
 from tornado_gateway import Gateway, app
 from tornado_gateway.config import Settings
 from tornado_gateway.hookspecs import StartupRefused, hookimpl
-from tornado_gateway.testing import FakeOllama, say
+from tornado_gateway.testing import Behaviour, FakeOllama, say
 
 BODY = {"model": "llama3.2", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -58,6 +59,21 @@ async def test_at_the_end_a_plugin_that_is_not_done_is_named_and_waited_for_once
         {"plugin": "hangs", "hook": "finished", "times": 1}
     ]
     assert took < 2 * app._ENDING_SECONDS
+
+
+async def test_every_drain_leaves_time_for_last_words() -> None:
+    """An embedder may close its doors for a while, and open them again."""
+    ends = []
+    async with FakeOllama() as ollama, serving(ollama.url) as served:
+        for _ in range(2):
+            ollama.next(Behaviour(text="a b c", first_byte_seconds=60))
+            asking = asyncio.ensure_future(ask(served.port, "/v1/chat/completions"))
+            await until(lambda: served.gateway.services.at_work, 10)
+            await served.gateway.drain(0)
+            ends.append(await asking)
+            assert served.gateway._last_words_until is None
+
+    assert [b"shutting_down" in end for end in ends] == [True, True]
 
 
 async def ask(port: int, path: str) -> bytes:

@@ -48,6 +48,18 @@ async def test_one_cannot_end_more_than_itself(caplog: pytest.LogCaptureFixture,
     assert [record.getMessage() for record in caplog.records] == ["hook_failed"]
 
 
+def test_one_that_is_a_coroutine_function_changes_nothing_and_leaves_nothing_open(recwarn: pytest.WarningsRecorder) -> None:
+    async def waits(record: Record) -> Record:
+        return record
+
+    change = Change(bound(), waits)  # type: ignore[arg-type]  # what a plugin must not do
+
+    for _ in range(3):
+        assert transformed(Record(response="a"), [change]).response == "a"
+
+    assert not [warning for warning in recwarn if "never awaited" in str(warning.message)]
+
+
 def test_a_refusal_passes() -> None:
     def refuse(record: Record) -> Record:
         raise InvalidRequest("No.")

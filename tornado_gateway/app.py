@@ -158,6 +158,7 @@ class Gateway:
             async with asyncio.timeout_at(self._last_words_until):
                 while services.at_work:
                     await services.idle.wait()
+                self._last_words_until = None  # whoever is told to stop another time has the time anew
 
 
 class _GatewayApplication(Application):

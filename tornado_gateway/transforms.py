@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from time import perf_counter_ns
 
 from tornado_gateway.binding import Bound
@@ -40,6 +40,8 @@ class Change:
         if not self._told:
             self._told = True
             self._bound.answered_nonsense(changed)
+        elif isinstance(changed, Coroutine):
+            changed.close()  # as the first one was: nobody will await it
         return record
 
 

@@ -106,7 +106,10 @@ class _Parent:
         """The first worker starts alone: what hinders it would hinder all, and is said once."""
         first = self._start(self._places[0])
         await unless(signals.stop, _first_of(first.ready.wait(), asyncio.shield(first.ended)))
-        if first.code is not None and not signals.stop.is_set():
+        if signals.stop.is_set():
+            await self._stop(signals)
+            return 0
+        if first.code is not None:
             return max(1, first.code)
         tasks = [asyncio.ensure_future(self._keep(place, None if place.number else first)) for place in self._places]
         tasks += [asyncio.ensure_future(work) for work in (self._watch(), self._reload_when_told(signals))]

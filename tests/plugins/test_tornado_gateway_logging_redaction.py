@@ -24,6 +24,8 @@ from tornado_gateway_logging_redaction import MOST_CHARACTERS, cleaned, exceptio
         "authorization: basic canary==",
         "http://user:canary@host/",
         "/v1/models?api_key=canary&x=1",
+        "redis://host/0?password=canary",
+        "/token?client_secret=canary",
         "eyJcanary0123.canary.canary",
     ],
 )
@@ -50,6 +52,10 @@ def test_names_and_addresses_stay(text: str) -> None:
 @given(st.text())
 def test_any_text_can_be_redacted(text: str) -> None:
     assert isinstance(redacted(text), str)
+
+
+def test_a_password_that_is_cut_in_two_is_redacted_whole() -> None:
+    assert "canary" not in cleaned("m" * (MOST_CHARACTERS - 20) + " http://user:canary-canary@host/")
 
 
 def test_a_long_text_from_a_client_is_cut() -> None:
