@@ -43,14 +43,18 @@ def gateway(plugins: str, *, workers: int = 1) -> Callable[[Path, int, int], Lau
     """This gateway from the working tree. Limits that one loading machine would hit are raised, nothing else differs from the shipped file."""
 
     def launch(folder: Path, port: int, upstream: int) -> Launch:
-        text = _GATEWAY.format(port=port, upstream=upstream, plugins=plugins.format(logs=folder / "logs", key=KEY))
-        file = _written(folder / "config.yaml", text)
+        file = gateway_config(folder, port, upstream, plugins)
         command = [sys.executable, "-m", "tornado_gateway", "serve", "-c", str(file)]
         return Launch(
             command + (["--workers", str(workers)] if workers > 1 else []), {"PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"}
         )
 
     return launch
+
+
+def gateway_config(folder: Path, port: int, upstream: int, plugins: str) -> Path:
+    text = _GATEWAY.format(port=port, upstream=upstream, plugins=plugins.format(logs=folder / "logs", key=KEY))
+    return _written(folder / "config.yaml", text)
 
 
 def _empty_handler(folder: Path, port: int, upstream: int) -> Launch:

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.status import Status
 
 from bench import budget, report
+from bench.cold import run_cold
 from bench.environments import Missing
 from bench.figures import FIGURES, QUICK, Lengths, Samples, memory_after_requests, memory_with_streams, round_of
 from bench.growth import run_growth
@@ -35,9 +36,10 @@ from bench.running import Running, start, start_seconds, start_upstream
 @click.command()
 @click.option("--quick", is_flag=True, help="The short form, as QUICK=1 in the environment.")
 @click.option("--growth", is_flag=True, help="How costs grow with open streams, bodies, images and workers, instead.")
+@click.option("--cold", is_flag=True, help="What a token costs in the gateway's own code, with empty caches, instead.")
 @click.option("--peers", metavar="NAMES", help=f"Only these, separated by commas: {', '.join(peer.name for peer in PEERS)}.")
 @click.option("--record", is_flag=True, help="Keep this run's ratios in bench/budget.json.")
-def main(quick: bool, growth: bool, peers: str | None, record: bool) -> None:
+def main(quick: bool, growth: bool, cold: bool, peers: str | None, record: bool) -> None:
     """Measure the gateway beside what people would take instead."""
     # A program that is told to end ends its own programs first.
     signal.signal(signal.SIGTERM, _stop)
@@ -46,7 +48,9 @@ def main(quick: bool, growth: bool, peers: str | None, record: bool) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=160)
     chosen = [peer for peer in PEERS if peers is None or peer.name in peers.split(",")]
     with tempfile.TemporaryDirectory(prefix="tornado-gateway-bench-") as folder:
-        if growth:
+        if cold:
+            run_cold(console, Path(folder))
+        elif growth:
             run_growth(console, Path(folder), chosen, quick=quick)
         else:
             run_bench(console, Path(folder), chosen, QUICK if quick else Lengths(), record=record)

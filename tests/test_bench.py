@@ -119,3 +119,17 @@ def test_programs_are_ended_with_all_their_children(bench: Any, tmp_path: Path) 
             assert time.monotonic() < deadline
 
     assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in children)
+
+
+def test_a_token_alone_is_measured_in_the_gateways_own_code(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    monkeypatch.setattr("bench.report.publish", lambda console, name, grids, notes, data: shown.append((name, data)))
+
+    bench("cold").run_cold(None, tmp_path, streams=2, rounds=1)
+
+    ((name, data),) = shown
+    assert name == "cold"
+    assert data["hot_us"] > 0
+    assert data["cold_us"] > 0

@@ -7,7 +7,6 @@ import pytest
 
 from tornado_gateway.delivery import Delivery, Gathering, ShortWay
 from tornado_gateway.errors import GatewayError, InvalidRequest
-from tornado_gateway.exchange import Tally
 from tornado_gateway.wire.fold import Folder
 from tornado_gateway.wire.ollama import Message, Record
 from tornado_gateway.wire.sse import HEARTBEAT
@@ -147,9 +146,9 @@ async def test_an_answer_that_is_not_streamed_goes_to_its_encoder_and_nobody_is_
 
 
 async def test_the_short_way_counts_changes_and_waits_as_the_long_one_does() -> None:
-    client, tally = Client(), Tally()
+    client = Client()
     way = delivery(client)
-    short = ShortWay(way, 0, [], tally)
+    short = ShortWay(way, 0, [])
     short.folder = Folder()
 
     with way:
@@ -158,7 +157,7 @@ async def test_the_short_way_counts_changes_and_waits_as_the_long_one_does() -> 
         await short.drain()
 
     assert client.sent == [b"words", b"a"]
-    assert tally.records == 1
+    assert short.taken == 1
     assert (whole := short.folder.whole())
     assert whole.response == "a"
     assert client.drained == 1
@@ -170,7 +169,7 @@ async def test_a_refusal_of_a_plugin_on_the_short_way_is_a_refusal() -> None:
 
     client = Client()
     way = delivery(client)
-    short = ShortWay(way, 0, [refuse], Tally())  # type: ignore[list-item]  # as a function of a plugin
+    short = ShortWay(way, 0, [refuse])  # type: ignore[list-item]  # as a function of a plugin
 
     with way, pytest.raises(InvalidRequest):
         short.take([said("a")])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Protocol
 
 from tornado_gateway.errors import GatewayError
@@ -88,8 +88,8 @@ class Delivery:
         self._encoder = encoder
         self._every = every
         self._loop = asyncio.get_running_loop()
-        self._last = self._loop.time()
-        self._timer = self._loop.call_later(max(0.0, head_at - time.monotonic()), self._due)
+        self._last = monotonic()
+        self._timer = self._loop.call_later(max(0.0, head_at - monotonic()), self._due)
 
     def __enter__(self) -> Delivery:
         return self
@@ -105,7 +105,7 @@ class Delivery:
             self._start()
         if not data:
             return not sink.congested
-        self._last = self._loop.time()
+        self._last = monotonic()
         return sink.write(data)
 
     async def drain(self) -> None:
@@ -118,7 +118,7 @@ class Delivery:
     def _due(self) -> None:
         if not self._sink.started:
             self._start()
-        silent = self._loop.time() - self._last
+        silent = monotonic() - self._last
         if silent >= self._every:
             self._last += silent
             silent = 0.0
@@ -127,34 +127,30 @@ class Delivery:
         self._timer = self._loop.call_later(max(0.001, self._every - silent), self._due)
 
 
-class Counted(Protocol):
-    """Where records are counted."""
-
-    records: int
-
-
 class ShortWay:
     """From Ollama's connection to the client's in one call: what `upstream.Outlet` asks for.
 
     Waking the request's task for each token costs about as much as all that is done with the token.
     """
 
-    __slots__ = ("_changes", "_index", "_receiver", "_tally", "folder")
+    __slots__ = ("_changes", "_index", "_receiver", "folder", "taken")
 
-    def __init__(self, receiver: Receiver, index: int, changes: Sequence[Change], tally: Counted) -> None:
+    def __init__(self, receiver: Receiver, index: int, changes: Sequence[Change]) -> None:
         self._receiver = receiver
         self._index = index
-        self._changes = changes
-        self._tally = tally
+        self._changes = changes or None
+        self.taken = 0
+        """How many records."""
         self.folder: Folder | None = None
         """Collects what is taken, where somebody wants the whole answer."""
 
     def take(self, records: Sequence[Record]) -> bool:
-        self._tally.records += len(records)
+        self.taken += len(records)
         if self.folder is not None:
             self.folder.add(records)
-        # `changed` looks, too: this is one call less for each token.
-        return self._receiver.send(self._index, changed(records, self._changes) if self._changes else records)
+        if self._changes is not None:
+            records = changed(records, self._changes)
+        return self._receiver.send(self._index, records)
 
     async def drain(self) -> None:
         await self._receiver.drain()

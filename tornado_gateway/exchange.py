@@ -152,7 +152,7 @@ class Exchange:
                 await receiver.drain()
             return
         if call.stream and answer is forward.road:  # from Ollama, and no plugin in between
-            forward.outlet = ShortWay(receiver, index, changes, tally)
+            forward.outlet = ShortWay(receiver, index, changes)
         whole = False
         try:
             async for batch in answer:
@@ -192,6 +192,8 @@ class Exchange:
                             await self._tell(context, call, folder)
                     yield batch
             finally:
+                if way.outlet is not None:
+                    tally.records += way.outlet.taken
                 await answer.aclose()
         finally:
             self._hooks.release(places)

@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 from faults.deep import DEEP
@@ -52,6 +53,11 @@ PHASES = {
 }
 
 
+def unread(peer: Any) -> bool:
+    """Whether bytes of the client's have come that nobody has looked at."""
+    return bool(peer._unread)
+
+
 def asking(served: Served, *, stream: bool) -> socket.socket:
     client = socket.create_connection(("127.0.0.1", served.port))
     client.sendall(chat_request(json.dumps({**BODY, "stream": stream}).encode()))
@@ -91,7 +97,7 @@ async def test_c25_c27_leaving_is_seen_behind_bytes_that_were_read_before(more: 
         client = asking(served, stream=stream)
         await ollama.ledger.wait_for(lambda ledger: ledger.inference)
         client.sendall(more)
-        await until(lambda: any(vars(request.peer)["_unread"] for request in served.gateway.services.at_work))
+        await until(lambda: any(unread(request.peer) for request in served.gateway.services.at_work))
 
         way(client)
         await ollama.ledger.wait_for(lambda ledger: ledger.inference[0].left_at is not None, timeout=2)

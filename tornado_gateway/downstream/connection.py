@@ -59,6 +59,23 @@ class _Origin:
 class ClientConnection(Sending):
     """A protocol for the loop's own transport. `client` is the address of the peer, without its port."""
 
+    __slots__ = (
+        "_body",
+        "_delegate",
+        "_expects",
+        "_head_begun",
+        "_held",
+        "_house",
+        "_progress_seen",
+        "_searched",
+        "_served",
+        "_since",
+        "_taking",
+        "_unread",
+        "_watched",
+        "context",
+    )
+
     def __init__(self, house: House, client: str) -> None:
         super().__init__()
         self.context = _Origin(client, house.protocol)

@@ -24,6 +24,24 @@ _BYTES_ACKED = struct.Struct("=120xQ")
 class Sending(asyncio.Protocol):
     """A protocol that writes to the loop's own transport; what comes in is the subclass's work."""
 
+    __slots__ = (
+        "_behind_tls",
+        "_close_callback",
+        "_closed",
+        "_cut",
+        "_droppable",
+        "_ending",
+        "_full",
+        "_kept",
+        "_loop",
+        "_moved",
+        "_shut",
+        "_timer",
+        "_transport",
+        "_waiters",
+        "_written",
+    )
+
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None

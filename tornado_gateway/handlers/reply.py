@@ -24,11 +24,30 @@ LAST_WORDS_SECONDS = 0.5
 """How long a failing stream waits for its last event to leave."""
 _BARE = frozenset({204, 304})
 """Answers that end with their head, whatever stands in it: RFC 9110, sections 15.3.5 and 15.4.5."""
+_MOST_SIZES = 1024
+_SIZES = tuple(b"%x\r\n" % size for size in range(_MOST_SIZES))
+"""How small chunks begin: a look costs a third of formatting, once the processor's caches have let go of both."""
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Reply:
     """A sink (see `delivery.Sink`) that writes HTTP/1.1. `headers` gives what goes out with the head, asked for when it does."""
+
+    __slots__ = (
+        "_chunked",
+        "_fail",
+        "_head_only",
+        "_headers",
+        "_keep_alive",
+        "_modern",
+        "_peer",
+        "_server_keeps_alive",
+        "_stall_seconds",
+        "bytes_out",
+        "ended",
+        "started",
+        "status",
+    )
 
     def __init__(
         self,
@@ -76,8 +95,11 @@ class Reply:
 
     def write(self, data: bytes) -> bool:
         """Send a part of a streamed answer; whether the kernel has taken all that was sent."""
-        self.bytes_out += len(data)
-        return self._peer.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        length = len(data)
+        self.bytes_out += length
+        if self._chunked:
+            data = b"".join((_SIZES[length] if length < _MOST_SIZES else b"%x\r\n" % length, data, b"\r\n"))
+        return self._peer.write(data)
 
     async def drain(self) -> None:
         """Wait until the kernel has taken all; raises `ReaderStalled` when it took nothing for too long."""

@@ -153,9 +153,15 @@ class Inbox:
             return None
         outlet, waiter = self._outlet, self._waiter
         # The short way, for who has all that came before and waits.
-        if outlet and waiter and not (waiter.done() or self.waiting or self.last or len(data) > MAX_BATCH_BYTES):
+        if (
+            outlet is not None
+            and waiter is not None
+            and not (waiter.done() or self.waiting or self.last or len(data) > MAX_BATCH_BYTES)
+        ):
             try:  # as `_read` does, without the call
-                records = self._but_the_last(self._reader.feed(data))
+                records = self._reader.feed(data)
+                if len(records) != 1 or records[0].done or records[0].error is not None or records[0].embeddings is not None:
+                    records = self._but_the_last(records)
             except UpstreamInvalidResponse as fault:
                 records = self._before(fault, self._reader.salvaged)
             if records and not outlet.take(records):

@@ -96,13 +96,16 @@ class Transfer:
 
     def receive(self, reader: ResponseReader) -> None:
         pieces = reader.pieces
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        if self._chunk is None or reader.status != 200:
+        data = pieces.pop()
+        if pieces:
+            data = b"".join((*pieces, data))
+            pieces.clear()
+        chunk = self._chunk
+        if chunk is None or reader.status != 200:
             self._collect(data, reader)
             return
         try:
-            receiving = self._chunk(data)
+            receiving = chunk(data)
         except Exception as error:  # noqa: BLE001  # the callback's own failure is what its caller gets to see
             self._drop()
             self._finish(error)

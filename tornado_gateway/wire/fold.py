@@ -36,6 +36,8 @@ class _Text:
 class Folder:
     """Collects the records of one answer, up to a bound of characters."""
 
+    __slots__ = ("_content", "_count", "_dropped", "_join_at", "_last", "_logprobs", "_max_size", "_thinking", "_tool_calls")
+
     def __init__(self, max_size: int = MAX_ANSWER_BYTES) -> None:
         self._max_size = max_size
         self._content = _Text()
@@ -44,6 +46,7 @@ class Folder:
         self._logprobs: list[Logprob] = []
         self._last: Record | None = None
         self._count = 0
+        self._join_at = _JOIN_AFTER
         self._dropped = False
 
     def add(self, records: Iterable[Record]) -> None:
@@ -57,7 +60,7 @@ class Folder:
                     self._thinking.pieces.append(message.thinking)
             else:
                 self._add(record)
-        if len(self._content.pieces) > _JOIN_AFTER or len(self._thinking.pieces) > _JOIN_AFTER:
+        if self._count > self._join_at:
             self._join()
 
     def whole(self) -> Record | None:
@@ -95,6 +98,7 @@ class Folder:
 
     def _join(self) -> None:
         """Join the last pieces of both texts; nothing is kept of an answer over the bound."""
+        self._join_at = self._count + _JOIN_AFTER
         self._content.join()
         self._thinking.join()
         if self._content.size + self._thinking.size > self._max_size:

@@ -34,7 +34,7 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str = ""
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     role: str = "assistant"
     content: str = ""
     thinking: str = ""
@@ -54,7 +54,7 @@ class Logprob(msgspec.Struct, frozen=True, omit_defaults=True):
     top_logprobs: Sequence[TokenLogprob] | None = None
 
 
-class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One line of an answer to `/api/chat`, `/api/generate` or `/api/embed`.
 
     Durations are in nanoseconds; counts are tokens. `message` is chat's, `response`, `thinking` and `tool_calls` are
@@ -176,7 +176,8 @@ class RecordReader:
     __slots__ = ("_max_line_bytes", "_rest", "_whole", "salvaged")
 
     def __init__(self, *, whole: bool = False, max_line_bytes: int = MAX_LINE_BYTES) -> None:
-        self._rest = bytearray()
+        self._rest: bytearray | None = bytearray() if whole else None
+        """What has come of a line, or of the whole; None between two lines."""
         self._whole = whole
         self._max_line_bytes = max_line_bytes
         self.salvaged: list[Record] = []
@@ -184,9 +185,15 @@ class RecordReader:
 
     def feed(self, data: bytes) -> list[Record]:
         """The records that `data` completes."""
+        # The usual case by far: Ollama flushes each record by itself, so that a read is a line.
+        length = len(data)
+        if self._rest is None and data.find(b"\n") == length - 1 and length <= self._max_line_bytes:
+            try:
+                return [_decoder.decode(data)]
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                return self._decode_one_by_one(data)
         lines: bytes | bytearray = data
-        # Else the usual case by far: Ollama flushes each record by itself, so that the read ends with its line.
-        if self._whole or self._rest or not data.endswith(b"\n"):
+        if self._rest is not None or not data.endswith(b"\n"):
             lines = self._completed_by(data)
         # One call for all lines: a third of the cost for a single record. It would also take two values on one line, or one
         # value on two, which are faults: the count of line ends, all of them behind a value, tells the usual from these.
@@ -196,26 +203,27 @@ class RecordReader:
             records = None
         if records is None or not len(records) == lines.count(b"}\n") == lines.count(b"\n"):
             records = self._decode_one_by_one(lines)
-        if len(self._rest) > self._max_line_bytes:
+        if self._rest is not None and len(self._rest) > self._max_line_bytes:
             self.salvaged = records
             self._check(len(self._rest))
         return records
 
     def _completed_by(self, data: bytes) -> bytes | bytearray:
         """The lines that `data` completes; what stands behind them is kept."""
-        rest = self._rest
+        rest = self._rest if self._rest is not None else bytearray()
         # Only what is new can hold a line end: searching the rest again would make a long line cost its square.
         end = -1 if self._whole else data.rfind(b"\n") + 1
         if end <= 0:
             rest += data
+            self._rest = rest
             return b""
         rest += memoryview(data)[:end]
-        self._rest = bytearray(memoryview(data)[end:])
+        self._rest = bytearray(memoryview(data)[end:]) if end < len(data) else None
         return rest
 
     def finish(self) -> list[Record]:
         """The record that a last line without its LF holds, if there is one."""
-        rest, self._rest = self._rest, bytearray()
+        rest, self._rest = self._rest, None
         if not rest or rest.isspace():
             return []
         return [decode_record(rest)]

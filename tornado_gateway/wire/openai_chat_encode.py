@@ -131,6 +131,8 @@ class StreamEncoder:
 
     content_type = sse.CONTENT_TYPE
 
+    __slots__ = ("_choices", "_head", "_include_usage", "_introduced", "_usage")
+
     def __init__(self, answer: Answer, stamp: Stamp) -> None:
         shared = {
             "id": f"chatcmpl-{stamp.id}",
@@ -159,11 +161,14 @@ class StreamEncoder:
             # A record that holds nothing but text, as nearly all do, needs no look at anything else.
             if (
                 choice.plain
-                and message
+                and message is not None
                 and message.content
                 and not (record.done or message.thinking or message.tool_calls or record.logprobs)
             ):
-                out += (choice.before_text, _encode(message.content), choice.after_text)
+                text = choice.before_text + _encode(message.content) + choice.after_text
+                if len(records) == 1 and not out:
+                    return text
+                out.append(text)
                 continue
             choice.write(record, out)
             if record.done:
@@ -186,6 +191,20 @@ class StreamEncoder:
 
 
 class _StreamedChoice:
+    __slots__ = (
+        "_end",
+        "_has_role",
+        "_has_text",
+        "_head",
+        "_legacy",
+        "_logprobs",
+        "_may_be_plain",
+        "_turn",
+        "after_text",
+        "before_text",
+        "plain",
+    )
+
     def __init__(self, turn: Turn, reading: Reading, head: bytes, end: bytes, index: int) -> None:
         self._turn = turn
         self._legacy = reading.legacy
