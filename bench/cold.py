@@ -79,9 +79,12 @@ async def _measured(config: Path, address: Address, streams: int, rounds: int) -
         gc.collect()
         gc.freeze()
         before = sum(client.writes for client in clients)
-        # The loop does not run meanwhile: no token comes but these.
-        cold = _microseconds(connections, rounds, bytearray(_BYTES))
-        hot = _microseconds(connections, rounds, bytearray())
+        try:
+            # The loop does not run meanwhile: no token comes but these.
+            cold = _microseconds(connections, rounds, bytearray(_BYTES))
+            hot = _microseconds(connections, rounds, bytearray())
+        finally:
+            gc.unfreeze()
         passed = sum(client.writes for client in clients) - before
         if passed != 2 * rounds * streams:
             raise RuntimeError(f"{passed} tokens came through of {2 * rounds * streams}")

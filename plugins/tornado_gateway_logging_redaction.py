@@ -23,7 +23,7 @@ _SECRET = re.compile(
     | \b(?: bearer | basic ) [ ]+ \S.*                              # a header's value: a key may hold spaces
     | \beyJ [\w-]{8,} \. [\w-]+ (?: \. [\w-]* )?                    # JSON web tokens
     | (?<= :// ) [^/\s@]+ (?= @ )                                   # user and password in an address
-    | (?<= [?&] ) (?: key | api[_-]?key | (?: access_)?token | (?: client_)?secret | passw(?:or)?d ) = [^&\s]*
+    | (?<= [?&] ) (?: key | api[_-]?key | (?: access_)?token | (?: client_)?secret | pwd | passw(?:or)?d ) = [^&\s]*
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
@@ -43,12 +43,20 @@ def short(text: str | None) -> str | None:
     return text if text is None or len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
 
 
+def _first_words(text: str) -> str:
+    """As much as can be shown in the end. No word is cut in two: half a password would not look like one."""
+    if len(text) <= 4 * MOST_CHARACTERS:
+        return text
+    text = text[: 4 * MOST_CHARACTERS]
+    return text.rpartition(" ")[0] or text
+
+
 def cleaned(value: Any, depth: int = 0) -> Any:
     """The value as plain data for a log."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        return short(redacted(value[: 4 * MOST_CHARACTERS])) or ""  # cut first, half a password would not look like one
+        return short(redacted(_first_words(value))) or ""
     if isinstance(value, BaseException):
         return named(value)
     if depth < 3 and isinstance(value, Mapping):

@@ -72,6 +72,9 @@ async def test_every_drain_leaves_time_for_last_words() -> None:
             await served.gateway.drain(0)
             ends.append(await asking)
             assert served.gateway._last_words_until is None
+        served.gateway._last_words_until = 1.0  # somebody had not ended in time, and has ended since
+        await served.gateway.drain(0)
+        assert served.gateway._last_words_until is None
 
     assert [b"shutting_down" in end for end in ends] == [True, True]
 

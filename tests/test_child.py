@@ -15,10 +15,10 @@ SAYS_READY = """
 import json, os, socket, struct, time
 facts = json.loads(os.environ["TORNADO_GATEWAY_WORKER"])
 line = socket.socket(fileno=facts["line"])
-for word in (b"\\x91\\xa5ready", b"\\x92\\xa8announce\\xa5hello", b"\\x91\\xa4what"):
-    line.sendall(struct.pack("!I", len(word)) + word)
 assert "NOTIFY_SOCKET" not in os.environ
 assert b"llama3.2" in os.read(facts["handed"], 100_000)
+for word in (b"\\x91\\xa5ready", b"\\x92\\xa8announce\\xa5hello", b"\\x91\\xa4what"):
+    line.sendall(struct.pack("!I", len(word)) + word)
 time.sleep(60)
 """
 
@@ -42,24 +42,36 @@ async def test_a_child_is_ready_when_it_says_so_and_ended_when_it_is_killed() ->
     started.signal(signal.SIGTERM)  # to nobody: no error
 
 
-HEARS_LATE = """
-import json, os, signal, socket, struct
+RELOADS_LATE = """
+import json, os, select, socket, struct, sys
 line = socket.socket(fileno=json.loads(os.environ["TORNADO_GATEWAY_WORKER"])["line"])
-signal.signal(signal.SIGHUP, lambda *_: line.sendall(struct.pack("!I", 7) + b"\\x91\\xa5ready"))
-signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
-signal.pause()
+def say(data):
+    line.sendall(struct.pack("!I", len(data)) + data)
+def hear():
+    (length,) = struct.unpack("!I", line.recv(4))
+    return line.recv(length)
+assert not select.select([line], [], [], 0.2)[0]
+say(b"\\x91\\xa5ready")
+assert hear() == b"\\x92\\xa6reload\\x02"
+say(b"\\x93\\xa8reloaded\\x01\\xc0")
+say(b"\\x93\\xa8reloaded\\x02\\x91\\xa4mine")
+assert hear() == b"\\x92\\xa6reload\\x03"
 """
 
 
-async def test_a_hang_up_waits_until_the_child_can_hear_it() -> None:
-    started = child(HEARS_LATE, [])
+async def test_a_reload_waits_until_the_child_serves_and_is_not_taken_for_another() -> None:
+    started = child(RELOADS_LATE, [])
 
-    started.signal(signal.SIGHUP)
-
-    await until(lambda: started.ready.is_set() or started.out_of_service.is_set())
-    assert started.ready.is_set()
-    started.kill()
+    started.reload(1)
+    reload = started.reload(2)
+    behind = await asyncio.wait_for(reload, 30)
+    unanswered = started.reload(3)
     await asyncio.wait_for(started.ended, 30)
+
+    assert behind == ["mine"]
+    assert unanswered.cancelled()
+    assert started.reload(4).cancelled()
+    assert started.code == 0
 
 
 async def test_a_child_that_cannot_be_started_leaves_nothing_open() -> None:

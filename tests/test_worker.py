@@ -11,7 +11,8 @@ import pytest
 
 from tornado_gateway.channel import Channel
 from tornado_gateway.config import Settings
-from tornado_gateway.hookspecs import Keeper, SharedUnavailable
+from tornado_gateway.config.values import FilledIn
+from tornado_gateway.hookspecs import Keeper, SharedUnavailable, StartupRefused
 from tornado_gateway.keepers import Keepers
 from tornado_gateway.signals import Signals
 from tornado_gateway.worker import VARIABLE, Handed, Worker
@@ -129,6 +130,35 @@ async def test_without_its_parent_it_stops_at_once() -> None:
         await asyncio.wait_for(signals.at_once.wait(), 5)
         with pytest.raises(SharedUnavailable):
             await waiting
+
+
+async def test_it_says_of_which_reload_it_tells() -> None:
+    async with attached(Keeper()) as (worker, parent, signals):
+        parent.channel.send(["reload", 7])
+        await asyncio.wait_for(signals.hang_up.wait(), 5)
+
+        worker.tell_reloaded(worker.reload_number, ["mine"])
+
+        while (said := await parent.said.get()) == ["beat"]:
+            pass
+        assert said == ["reloaded", 7, ["mine"]]
+
+
+def test_what_is_handed_over_is_what_is_in_force_and_for_the_same_program_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.model_validate(
+        {
+            "upstream": {"headers": {"Authorization": "Bearer x"}},
+            "plugins": [{"auth": {"keys": [FilledIn.of("1", whole=True)]}}],
+        }
+    )
+    data = Handed(settings).packed()
+
+    assert Handed.unpacked(data) == Handed(settings)
+    assert Handed.unpacked(data).settings.plugins[0].settings["keys"][0].whole
+
+    monkeypatch.setattr("tornado_gateway.worker.__version__", "99")
+    with pytest.raises(StartupRefused, match="restart"):
+        Handed.unpacked(data)
 
 
 def test_a_process_that_nobody_made_a_worker_is_none() -> None:

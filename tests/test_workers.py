@@ -6,7 +6,10 @@ import pytest
 from processes import until
 
 from tornado_gateway.config import Settings
+from tornado_gateway.hookspecs import StartupRefused
 from tornado_gateway.places import Place
+from tornado_gateway.tls import Pair
+from tornado_gateway.worker import Handed
 from tornado_gateway.workers import BEATS_OF_A_START, HUNG_AFTER_BEATS, Failures, _Parent, said_of
 
 BEATS_ONCE = """
@@ -34,6 +37,20 @@ async def test_a_worker_whose_heart_has_not_begun_to_beat_is_given_more_time(
 
     assert child.code == -signal.SIGKILL
     assert child.silent > patience
+
+
+def test_a_certificate_is_read_anew_only_where_there_is_one_before_and_after() -> None:
+    """To read what was switched off, and is gone from the disk, would refuse a reload that one process takes."""
+    tls = {"server": {"tls": {"certificate": "/nowhere/a.pem", "key": "/nowhere/a.key"}}}
+    with_tls, without = Settings.model_validate(tls), Settings()
+    pair = Pair(b"certificate", b"key")
+    parent = _Parent(with_tls, 1, [], Settings, print)
+    parent._handed = Handed(with_tls, pair)
+
+    assert parent._pair(without) is pair
+    assert _Parent(without, 1, [], Settings, print)._pair(with_tls) is None
+    with pytest.raises(StartupRefused):
+        parent._pair(with_tls)
 
 
 def test_a_reason_is_told_when_it_is_new_and_then_ever_more_rarely() -> None:

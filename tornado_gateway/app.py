@@ -146,6 +146,7 @@ class Gateway:
         """
         services = self.services if self._services else None
         if services is None or not services.at_work:
+            self._last_words_until = None
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

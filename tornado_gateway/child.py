@@ -1,7 +1,7 @@
 """One worker as its parent sees it: a process, a channel to it, and the signs that it gives.
 
 `worker.py` is the other end. The messages from there are `beat`, `ready`, `reloaded`, `leaving`, `failed`, `announce`, `call`, `tell`
-and `cancel`; the messages to there are `answer`, `failure` and `stop`.
+and `cancel`; the messages to there are `answer`, `failure`, `reload` and `stop`.
 """
 
 from __future__ import annotations
@@ -67,12 +67,13 @@ class Child:
         self.began = time.monotonic()
         self._announce = announce
         self._reload: Reload = asyncio.get_running_loop().create_future()
+        self._reload_number: int | None = None  # the last one: what comes of others is nobody's concern any more
         self._lost = asyncio.Event()
         self._channel = Channel(self._receive, self._lost.set)
         self._desk = keepers.desk(life, self._channel.send)
         ours, theirs = socket.socketpair()
         try:
-            # What it is handed is what it knows: a SIGHUP that comes before it can listen must not be lost.
+            # A SIGHUP is not for it, but whoever sends one to all processes must not end it.
             with theirs, in_memory(handed.packed()) as file, hang_up_waits():
                 self._process = _spawn(command, number, of, sockets, theirs, file, speaks=life == 0)
         except OSError:
@@ -89,11 +90,20 @@ class Child:
     def serves(self) -> bool:
         return self.ready.is_set() and not self.out_of_service.is_set()
 
-    def reload(self) -> Reload:
-        """Have it read the configuration again. Cancelled when it ends before that is done."""
+    @property
+    def refused(self) -> bool:
+        """Whether it took nothing of the last reload."""
+        return self._reload.done() and not self._reload.cancelled() and self._reload.result() is None
+
+    def reload(self, number: int) -> Reload:
+        """Have it read the configuration again, as soon as it serves. Cancelled when it ends before that is done."""
         self._reload.cancel()
         self._reload = asyncio.get_running_loop().create_future()
-        self.signal(signal.SIGHUP)
+        self._reload_number = number
+        if self.serves:
+            self._channel.send(["reload", number])
+        elif self.out_of_service.is_set():
+            self._reload.cancel()
         return self._reload
 
     def signal(self, number: int) -> None:
@@ -144,8 +154,10 @@ class Child:
                 self._desk.cancel(number)
             case ["ready"]:
                 self.ready.set()
-            case ["reloaded", behind]:
-                if not self._reload.done():
+                if self._reload_number is not None:
+                    self._channel.send(["reload", self._reload_number])
+            case ["reloaded", number, behind]:
+                if number == self._reload_number and not self._reload.done():
                     self._reload.set_result(behind)
             case ["leaving"]:
                 self._leave()

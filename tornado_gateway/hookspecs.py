@@ -177,7 +177,7 @@ class Keeper:
         """Before the first worker starts. Raise `StartupRefused` with a line for the operator."""
 
     async def reconfigure(self, settings: Any) -> None:
-        """Take new settings, before the workers do."""
+        """Take new settings, once the workers have taken theirs. Not told where the plugin refused them there."""
 
     async def gone(self, life: int) -> None:
         """A worker has ended in whatever way: give back what it held."""

@@ -29,7 +29,7 @@ _SECRET = re.compile(
     | \b(?: bearer | basic ) [ ]+ \S.*
     | \beyJ [\w-]{8,} \. [\w-]+ (?: \. [\w-]* )?
     | (?<= :// ) [^/\s@]+ (?= @ )
-    | (?<= [?&] ) (?: key | api[_-]?key | (?: access_)?token | (?: client_)?secret | passw(?:or)?d ) = [^&\s]*
+    | (?<= [?&] ) (?: key | api[_-]?key | (?: access_)?token | (?: client_)?secret | pwd | passw(?:or)?d ) = [^&\s]*
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )

@@ -137,16 +137,17 @@ class _Server:
             await signals.hang_up.wait()
             signals.hang_up.clear()
             systemd.notify("RELOADING=1", monotonic=True)
+            number = self._worker.reload_number if self._worker else None
             taken = await self._reconfigure(gateway, listener, self._reload)
             if self._worker is not None:
-                self._worker.tell_reloaded(gateway.plugins_behind if taken else None)
+                self._worker.tell_reloaded(number, gateway.plugins_behind if taken else None)
             systemd.notify("READY=1")
 
     async def _reconfigure(self, gateway: Gateway, listener: Listener, reload: Callable[[], Settings]) -> bool:
         """Invalid settings change nothing; running requests keep what they began with."""
         try:
             settings = await in_daemon(reload)
-            tls = await in_daemon(lambda: tls_context(settings))
+            tls = await in_daemon(lambda: tls_context(settings)) if gateway.settings.server.tls else None
             needs_restart = await gateway.reconfigure(settings)
         except (ConfigError, OSError, StartupRefused) as error:
             _log.error("reload_refused", reason=str(error))

@@ -19,9 +19,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from tornado_gateway import __version__
 from tornado_gateway.channel import Channel
 from tornado_gateway.config import Settings
-from tornado_gateway.hookspecs import SharedUnavailable
+from tornado_gateway.hookspecs import SharedUnavailable, StartupRefused
 from tornado_gateway.signals import Signals
 from tornado_gateway.tls import Pair
 
@@ -39,11 +40,15 @@ class Handed:
     pair: Pair | None = None
 
     def packed(self) -> bytes:
-        return pickle.dumps(self)
+        return __version__.encode() + b"\n" + pickle.dumps(self)
 
     @classmethod
     def unpacked(cls, data: bytes) -> Self:
-        handed: Self = pickle.loads(data)  # noqa: S301  # nobody but the parent has that file
+        """Raises `StartupRefused` where the program is not the parent's any more."""
+        version, _, packed = data.partition(b"\n")
+        if version.decode() != __version__:
+            raise StartupRefused(f"version {__version__} was installed under a running {version.decode()}: restart the server")
+        handed: Self = pickle.loads(packed)  # noqa: S301  # nobody but the parent has that file
         return handed
 
 
@@ -66,6 +71,8 @@ class Worker:
         self.handed = handed
         self.speaks = speaks
         """Whether this one tells the person at the terminal that the server is up."""
+        self.reload_number: int | None = None
+        """Of the last reload that the parent asked for."""
         self._line = line
         self._channel: Channel | None = None
         self._calls: dict[int, asyncio.Future[Any]] = {}
@@ -98,6 +105,9 @@ class Worker:
                     signals.stop_at_once()
                 case ["stop", _]:
                     signals.stop.set()
+                case ["reload", number]:
+                    self.reload_number = number
+                    signals.hang_up.set()
                 case _:
                     self._receive(message)
 
@@ -122,9 +132,9 @@ class Worker:
     def tell_ready(self) -> None:
         self._send(["ready"])
 
-    def tell_reloaded(self, behind: Sequence[str] | None) -> None:
-        """After SIGHUP. `behind` are the plugins that go on with what they had; None: nothing was taken."""
-        self._send(["reloaded", behind])
+    def tell_reloaded(self, number: int | None, behind: Sequence[str] | None) -> None:
+        """What came of a reload. `behind` are the plugins that go on with what they had; None: nothing was taken."""
+        self._send(["reloaded", number, behind])
 
     def tell_leaving(self) -> None:
         """Another may take the place: this one takes nobody in any more."""

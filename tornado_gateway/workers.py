@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tornado_gateway import systemd
@@ -30,7 +30,7 @@ from tornado_gateway.places import Place, Places
 from tornado_gateway.restart import in_force
 from tornado_gateway.server import address_of
 from tornado_gateway.signals import AT_ONCE_SECONDS, Signals, unless
-from tornado_gateway.tls import read_pair, tls_context
+from tornado_gateway.tls import Pair, read_pair, tls_context
 from tornado_gateway.worker import BEAT_SECONDS, Handed
 
 HUNG_AFTER_BEATS = 7
@@ -81,6 +81,7 @@ class _Parent:
         self._announce = announce
         self._announced: set[str] = set()
         self._lives = itertools.count()
+        self._reloads = itertools.count()
         self._children: set[Child] = set()
         self._hooks = Hooks([])
         self._keepers = Keepers({})
@@ -92,7 +93,8 @@ class _Parent:
 
     async def run(self, signals: Signals) -> int:
         self._hooks = Hooks(build_plugins(self._settings))
-        self._handed = self._checked(self._settings)
+        check_open_door(self._settings, self._hooks)
+        self._handed = Handed(self._settings, _checked_pair(self._settings))
         self._places = Places(self._settings.server.host, self._settings.server.port, self._count)
         self._keepers = Keepers(self._hooks.keepers())
         try:
@@ -198,34 +200,47 @@ class _Parent:
             signals.hang_up.clear()
             systemd.notify("RELOADING=1", monotonic=True)
             try:
-                handed = await in_daemon(lambda: self._checked(in_force(self._settings, self._reload())))
+                await self._take(await in_daemon(self._reload))
             except (ConfigError, OSError, StartupRefused) as error:
                 _log.error("reload_refused", reason=str(error))
             except Exception as error:  # noqa: BLE001  # a reload must not take the server down
                 _log.error("reload_failed", exc_info=error)
-            else:
-                await self._take(handed)
-            systemd.notify("READY=1")
+            if not signals.stop.is_set():
+                systemd.notify("READY=1")
 
-    def _checked(self, settings: Settings) -> Handed:
-        """Raises `StartupRefused` where no server could be started with these settings, and the certificate that they name."""
-        check_open_door(settings, self._hooks)
-        pair = read_pair(settings)
-        tls_context(settings, pair)
-        return Handed(settings, pair)
+    def _pair(self, settings: Settings) -> Pair | None:
+        """The certificate from now on. Whether there is one is settled at the start."""
+        if self._settings.server.tls is None or settings.server.tls is None:
+            return self._handed.pair
+        return _checked_pair(settings)
 
-    async def _take(self, handed: Handed) -> None:
-        """Have all workers reload. What their plugins refuse does not become what later workers must start with."""
-        before, self._handed = self._handed, handed
-        await self._keepers.reconfigure(plugin_settings(handed.settings))
-        reloads = [(child, child.reload()) for child in self._children]
-        behind = await _behind([reload for child, reload in reloads if child.serves])
-        if behind == []:
+    async def _take(self, settings: Settings) -> None:
+        """Have all workers reload, and go by what they say: what a plugin refuses is not what later workers must start with.
+
+        Raises `ConfigError` or `StartupRefused`, and changes nothing, where no server could be started with these settings.
+        """
+        plugins, pair = plugin_settings(settings), await in_daemon(lambda: self._pair(settings))
+        check_open_door(in_force(self._settings, settings), self._hooks)
+        number, told = next(self._reloads), list(self._children)
+        served = any(child.serves for child in told)
+        reports = await _reported([child.reload(number) for child in told])
+        taken = [behind for behind in reports if behind is not None]
+        # Where nobody served, nobody could refuse: perhaps it is these settings with which a worker can be started.
+        if not taken and (reports or served):
             return
-        self._handed = (
-            before if behind is None else replace(handed, settings=in_force(before.settings, handed.settings, behind))
-        )
-        await self._keepers.reconfigure(plugin_settings(self._settings))
+        kept = {plugin for behind in taken for plugin in behind}
+        self._handed = Handed(in_force(self._settings, settings, kept), pair)
+        await self._keepers.reconfigure({plugin: own for plugin, own in plugins.items() if plugin not in kept})
+        for child in self._children.difference(told):  # started meanwhile, with the settings from before
+            child.reload(number).add_done_callback(partial(self._replace_if_refused, child))
+        for child in told:
+            self._replace_if_refused(child)
+
+    def _replace_if_refused(self, child: Child, _: object = None) -> None:
+        """The others took it: a key that is revoked there must not go on here."""
+        if child.refused:
+            _log.error("worker_left_behind", worker=child.number, pid=child.pid)
+            child.stop()
 
     async def _stop(self, signals: Signals) -> None:
         """All workers drain at the same time; what they do not end in their time is ended here."""
@@ -254,13 +269,19 @@ class _Parent:
             self._announce(line)
 
 
-async def _behind(reloads: Sequence[Reload]) -> list[str] | None:
-    """The plugins that go on with what they had in any of the workers, as far as these live to say so; None: nothing was taken."""
+async def _reported(reloads: Sequence[Reload]) -> list[list[str] | None]:
+    """What the workers say of a reload, as far as they live to say it and do not take too long."""
     if not reloads:
         return []
     done, _ = await asyncio.wait(reloads, timeout=_RELOAD_SECONDS)
-    told = [reload.result() for reload in done if not reload.cancelled()]
-    return None if None in told else sorted({plugin for behind in told for plugin in behind or ()})
+    return [reload.result() for reload in done if not reload.cancelled()]
+
+
+def _checked_pair(settings: Settings) -> Pair | None:
+    """What workers show as their certificate. Raises `StartupRefused`."""
+    pair = read_pair(settings)
+    tls_context(settings, pair)
+    return pair
 
 
 class Failures:

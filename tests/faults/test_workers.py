@@ -96,7 +96,7 @@ class Moody:
     async def startup(self, server):
         if self.mood == "bad":
             raise StartupRefused("not in this mood")
-        if Path("away").exists():
+        if Path("away").exists() and self.mood != "patient":
             raise StartupRefused("the database is away")
         if Path("silent").exists():
             await asyncio.sleep(3600)
@@ -354,6 +354,49 @@ async def test_a_worker_that_follows_is_not_handed_what_a_plugin_refused(ollama:
 
         assert statuses == [{401}, {200}]
         assert not running.events("worker_not_started")
+
+
+async def test_a_worker_that_cannot_take_what_the_others_took_is_replaced(ollama: FakeOllama, tmp_path: Path) -> None:
+    """A key that is revoked must not work at it, nor come back when one of the others is replaced."""
+    async with program(tmp_path, ollama.url, workers=2) as running:
+        full, other = running.workers()
+        resource.prlimit(full, resource.RLIMIT_NOFILE, (6, resource.prlimit(full, resource.RLIMIT_NOFILE)[1]))
+        write_config(running.config, ollama.url, plugins=[LOG, {"auth": {"keys": [{"name": "tester", "key": "another"}]}}])
+
+        running.signal(signal.SIGHUP)
+        await until(partial(replaced, running, full))
+        os.kill(other, signal.SIGKILL)
+        await until(partial(replaced, running, other))
+        statuses = [{(await running.ask("/v1/models", key=key)).status for _ in range(10)} for key in (KEY, "another")]
+
+        assert statuses == [{401}, {200}]
+        assert [line["pid"] for line in running.events("worker_left_behind")] == [full]
+
+
+async def test_a_plugin_that_is_off_the_list_and_gone_ends_no_reload(ollama: FakeOllama, tmp_path: Path) -> None:
+    async with program(tmp_path, ollama.url, workers=2, plugins=install_moody(tmp_path)) as running:
+        (tmp_path / "moody-1.dist-info" / "entry_points.txt").unlink()
+        for times, key in enumerate((KEY, "another"), 1):
+            write_config(running.config, ollama.url, plugins=[LOG, {"auth": {"keys": [{"name": "tester", "key": key}]}}])
+            running.signal(signal.SIGHUP)
+            await until(partial(reloaded, running, 2 * times))
+
+        assert {(await running.ask("/v1/models", key="another")).status for _ in range(10)} == {200}
+
+
+async def test_a_reload_can_mend_what_keeps_all_workers_from_starting(ollama: FakeOllama, tmp_path: Path) -> None:
+    plugins = install_moody(tmp_path)
+    async with program(tmp_path, ollama.url, workers=2, plugins=plugins) as running:
+        (tmp_path / "away").touch()
+        for worker in running.workers():
+            os.kill(worker, signal.SIGKILL)
+        await until(lambda: len({said["worker"] for said in running.events("worker_not_started")}) == 2)
+
+        write_config(running.config, ollama.url, plugins=[*plugins[:2], {"moody": {"mood": "patient"}}])
+        running.signal(signal.SIGHUP)
+        await until(partial(accepts, running.port))
+
+        assert await healthy(running)
 
 
 async def named(running: Program, host: str) -> Reply:

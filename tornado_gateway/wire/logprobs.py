@@ -19,24 +19,30 @@ _RUN = re.compile(r"[\x00-\x7f]+|[^\x00-\x7f]+")
 class TextLogprobs:
     """Reads one native call, record by record."""
 
-    __slots__ = ("_apart", "_before", "_waiting")
+    __slots__ = ("_apart", "_before", "_thoughts", "_waiting")
 
     def __init__(self) -> None:
         self._apart = False
         """Whether tokens have come that are not the text's, and no text since."""
         self._before = False
         """Whether some of those came before the text."""
+        self._thoughts: list[str] = []
         self._waiting: list[Logprob] = []
         """Those that came without text: it will be known whose they are when text comes, or the end."""
 
-    def of(self, entries: Sequence[Logprob], text: str, *, before: bool, behind: bool, done: bool) -> Sequence[Logprob]:
+    def of(
+        self, entries: Sequence[Logprob], text: str, *, thought: str, held: bool, called: bool, done: bool
+    ) -> Sequence[Logprob]:
         """Those that belong to `text`, which came with `entries`.
 
-        `before`: thoughts came, too, or the text was held back; `behind`: calls did. `done`: nothing comes any more.
+        `thought` came with it, too; `held`: the text was held back till now; `called`: calls came; `done`: nothing comes any more.
         """
-        self._before = self._before or before
-        self._apart = self._apart or before or behind
+        if thought:
+            self._thoughts.append(thought)
+        self._before = self._before or held or bool(thought)
+        self._apart = self._apart or self._before or called
         if not text and not done:
+            self._before = self._before or called  # text that comes now stands behind the call
             self._waiting += entries
             return ()
         if self._waiting:
@@ -44,34 +50,48 @@ class TextLogprobs:
         if not self._apart:
             return entries
         last, self._apart, self._before = self._before, False, False
+        thoughts, self._thoughts = "".join(self._thoughts), []
+        if thoughts and called:
+            return _spelling(_behind(entries, thoughts), text, last=False)
         return _spelling(entries, text, last=last)
 
 
+def _behind(entries: Sequence[Logprob], thought: str) -> Sequence[Logprob]:
+    """Those that come after a thought."""
+    begin = "".join([entry.token for entry in entries]).find(thought)
+    left = begin + len(thought)
+    for place, entry in enumerate(entries):
+        if left <= 0:
+            return entries[place:]
+        left -= len(entry.token)
+    return ()
+
+
 def _spelling(entries: Sequence[Logprob], text: str, *, last: bool) -> Sequence[Logprob]:
-    """Those of a text, which is the last, or else the first, of what they spell; all, where it does not stand there in one piece."""
+    """Those of a text, which is the last, or else the first, of what they spell; none, where it does not stand there in one piece."""
     if not text:
         return ()
     told = "".join([entry.token for entry in entries])
     length = len(told)
     if last:
         told, text = told[::-1], text[::-1]
-    begin, end = 0, _length_in_parts(told, text)
-    if not end:
+    blank = length - len(told.lstrip())
+    begin, end = next(((begin, end) for begin in (0, blank) if (end := _end_in_parts(told, begin, text))), (-1, 0))
+    if begin < 0:
         begin = told.find(text)
         end = begin + len(text)
     if begin < 0:
-        return entries
+        return ()
     return _between(entries, length - end, length - begin) if last else _between(entries, begin, end)
 
 
-def _length_in_parts(told: str, text: str) -> int:
-    """How much of the beginning of `told` is `text`, where some characters are there in parts only; 0: it is something else.
+def _end_in_parts(told: str, place: int, text: str) -> int:
+    """Where a text ends that begins at this place, some of its characters in parts only; 0: something else is there.
 
     How many characters so many parts are is not known: they stand for all up to the next one of ASCII.
     """
-    if told.startswith(text):
-        return len(text)
-    place = 0
+    if told.startswith(text, place):
+        return place + len(text)
     for run in _RUN.findall(text):
         if told.startswith(run, place):
             place += len(run)

@@ -67,15 +67,16 @@ class Turn:
         message = record.message or _SILENT
         content = message.content
         calls = [self._call(call) for call in message.tool_calls if self._wanted()] if message.tool_calls else []
-        before = bool(message.thinking) or self._holding
+        held = self._holding
         if self._holding:
             content, spoken = self._listen(content, record)
             calls += spoken
         logprobs = record.logprobs or ()
         if logprobs or self.logprobs:
             self.logprobs = self.logprobs or TextLogprobs()
-            behind = bool(message.tool_calls)
-            logprobs = self.logprobs.of(logprobs, content, before=before, behind=behind, done=record.done)
+            logprobs = self.logprobs.of(
+                logprobs, content, thought=message.thinking, held=held, called=bool(message.tool_calls), done=record.done
+            )
         return Piece(
             thinking=message.thinking,
             content=content,

@@ -211,8 +211,9 @@ class _StreamedChoice:
 
 
 def _of_text(reader: TextLogprobs, record: Record) -> Sequence[Logprob]:
-    before = bool(record.thinking)
-    return reader.of(record.logprobs or (), record.response, before=before, behind=False, done=record.done)
+    return reader.of(
+        record.logprobs or (), record.response, thought=record.thinking, held=False, called=False, done=record.done
+    )
 
 
 def finish_reason(record: Record) -> FinishReason:
