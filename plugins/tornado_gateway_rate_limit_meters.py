@@ -72,6 +72,8 @@ class Taken(NamedTuple):
     @property
     def refused(self) -> int | None:
         """The index of the want that refuses, the one with the longest wait where several do; None when all were taken."""
+        if len(self.readings) == 1:
+            return 0 if self.readings[0].wait else None
         waits = [reading.wait for reading in self.readings]
         longest = max(waits)
         return waits.index(longest) if longest else None
@@ -205,11 +207,15 @@ class _Meter:
 
     def drain(self, rate: Rate, now: int) -> None:
         self._rate = rate.per_minute
-        drained = rate.per_minute * max(0, now - self._at)
-        self._at = max(now, self._at)
-        paid = min(self._debt, drained)
-        self._debt -= paid
-        drained -= paid
+        if now <= self._at:
+            return
+        drained = rate.per_minute * (now - self._at)
+        self._at = now
+        if drained <= self._debt:
+            self._debt -= drained
+            return
+        drained -= self._debt
+        self._debt = 0
         while drained and self._held:
             number, held = next(iter(self._held.items()))
             if held > drained:

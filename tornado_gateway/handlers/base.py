@@ -57,6 +57,22 @@ class Access:
 class GatewayHandler(RequestHandler):
     """The base of all handlers; a route's own work is `work`."""
 
+    # Beside the dictionary that Tornado's handlers have: what is looked at many times a request is found without it.
+    __slots__ = (
+        "_begun",
+        "_chunks",
+        "_concluded",
+        "_ending",
+        "_received",
+        "_refusal",
+        "_services",
+        "_task",
+        "context",
+        "peer",
+        "reply",
+        "tally",
+    )
+
     SUPPORTED_METHODS = _AnyMethod()  # type: ignore[assignment]  # only asked with `in`
     access: ClassVar[Access]
 

@@ -13,6 +13,8 @@ from tornado_gateway.wire.dialect import Dialect
 class GenerationHandler(GatewayHandler):
     """Answers `POST` in one dialect."""
 
+    __slots__ = ("_dialect",)
+
     access = Access(frozenset({"POST"}), authenticated=True)
 
     def initialize(self, services: Services, dialect: Dialect) -> None:  # type: ignore[override]  # Tornado hands over what the route names
