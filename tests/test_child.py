@@ -52,25 +52,25 @@ def hear():
     return line.recv(length)
 assert not select.select([line], [], [], 0.2)[0]
 say(b"\\x91\\xa5ready")
-assert hear() == b"\\x92\\xa6reload\\x02"
+assert hear() == b"\\x93\\xa6reload\\x02\\xc4\\x01b"
 say(b"\\x93\\xa8reloaded\\x01\\xc0")
 say(b"\\x93\\xa8reloaded\\x02\\x91\\xa4mine")
-assert hear() == b"\\x92\\xa6reload\\x03"
+assert hear() == b"\\x93\\xa6reload\\x03\\xc4\\x01c"
 """
 
 
 async def test_a_reload_waits_until_the_child_serves_and_is_not_taken_for_another() -> None:
     started = child(RELOADS_LATE, [])
 
-    started.reload(1)
-    reload = started.reload(2)
+    started.reload(1, b"a")
+    reload = started.reload(2, b"b")
     behind = await asyncio.wait_for(reload, 30)
-    unanswered = started.reload(3)
+    unanswered = started.reload(3, b"c")
     await asyncio.wait_for(started.ended, 30)
 
     assert behind == ["mine"]
     assert unanswered.cancelled()
-    assert started.reload(4).cancelled()
+    assert started.reload(4, b"d").cancelled()
     assert started.code == 0
 
 

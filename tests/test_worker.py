@@ -134,14 +134,17 @@ async def test_without_its_parent_it_stops_at_once() -> None:
 
 async def test_it_says_of_which_reload_it_tells() -> None:
     async with attached(Keeper()) as (worker, parent, signals):
-        parent.channel.send(["reload", 7])
+        new = Handed(Settings.model_validate({"plugins": []}))
+        parent.channel.send(["reload", 7, new.packed()])
         await asyncio.wait_for(signals.hang_up.wait(), 5)
+        number, offered = worker.offered
 
-        worker.tell_reloaded(worker.reload_number, ["mine"])
+        worker.tell_reloaded(number, ["mine"])
 
         while (said := await parent.said.get()) == ["beat"]:
             pass
         assert said == ["reloaded", 7, ["mine"]]
+        assert offered == new
 
 
 def test_what_is_handed_over_is_what_is_in_force_and_for_the_same_program_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ class Child:
         self.began = time.monotonic()
         self._announce = announce
         self._reload: Reload = asyncio.get_running_loop().create_future()
-        self._reload_number: int | None = None  # the last one: what comes of others is nobody's concern any more
+        self._offer: tuple[int, bytes] | None = None  # the last one: what comes of others is nobody's concern any more
         self._lost = asyncio.Event()
         self._channel = Channel(self._receive, self._lost.set)
         self._desk = keepers.desk(life, self._channel.send)
@@ -95,13 +95,13 @@ class Child:
         """Whether it took nothing of the last reload."""
         return self._reload.done() and not self._reload.cancelled() and self._reload.result() is None
 
-    def reload(self, number: int) -> Reload:
-        """Have it read the configuration again, as soon as it serves. Cancelled when it ends before that is done."""
+    def reload(self, number: int, handed: bytes) -> Reload:
+        """Have it take other settings, as soon as it serves. Cancelled when it ends before that is done."""
         self._reload.cancel()
         self._reload = asyncio.get_running_loop().create_future()
-        self._reload_number = number
+        self._offer = (number, handed)
         if self.serves:
-            self._channel.send(["reload", number])
+            self._channel.send(["reload", number, handed])
         elif self.out_of_service.is_set():
             self._reload.cancel()
         return self._reload
@@ -154,10 +154,10 @@ class Child:
                 self._desk.cancel(number)
             case ["ready"]:
                 self.ready.set()
-                if self._reload_number is not None:
-                    self._channel.send(["reload", self._reload_number])
+                if self._offer is not None:
+                    self._channel.send(["reload", *self._offer])
             case ["reloaded", number, behind]:
-                if number == self._reload_number and not self._reload.done():
+                if self._offer is not None and number == self._offer[0] and not self._reload.done():
                     self._reload.set_result(behind)
             case ["leaving"]:
                 self._leave()

@@ -26,7 +26,7 @@ from tornado_gateway.log import get_logger
 from tornado_gateway.mainloop import run_to_end, settle_garbage
 from tornado_gateway.signals import Signals, unless
 from tornado_gateway.tls import tls_context
-from tornado_gateway.worker import Worker
+from tornado_gateway.worker import Handed, Worker
 
 BACKLOG = 1024
 _SPARE_DESCRIPTORS = 32
@@ -133,22 +133,22 @@ class _Server:
 
     async def _reload_when_told(self, gateway: Gateway, listener: Listener, signals: Signals) -> None:
         """Signals that come while a reload is at work are one more reload: the file may have changed behind its back."""
-        while self._reload is not None:
+        while self._reload is not None or self._worker is not None:
             await signals.hang_up.wait()
             signals.hang_up.clear()
             systemd.notify("RELOADING=1", monotonic=True)
-            number = self._worker.reload_number if self._worker else None
-            taken = await self._reconfigure(gateway, listener, self._reload)
+            number, offered = self._worker.offered if self._worker else (None, None)
+            taken = await self._reconfigure(gateway, listener, offered)
             if self._worker is not None:
                 self._worker.tell_reloaded(number, gateway.plugins_behind if taken else None)
             systemd.notify("READY=1")
 
-    async def _reconfigure(self, gateway: Gateway, listener: Listener, reload: Callable[[], Settings]) -> bool:
-        """Invalid settings change nothing; running requests keep what they began with."""
+    async def _reconfigure(self, gateway: Gateway, listener: Listener, offered: Handed | None) -> bool:
+        """Take what is offered, else what the file says. Invalid settings change nothing; running requests keep what they began with."""
         try:
-            settings = await in_daemon(reload)
-            tls = await in_daemon(lambda: tls_context(settings)) if gateway.settings.server.tls else None
-            needs_restart = await gateway.reconfigure(settings)
+            new = offered or Handed(await in_daemon(self._read))
+            tls = await in_daemon(lambda: tls_context(new.settings, new.pair))
+            needs_restart = await gateway.reconfigure(new.settings)
         except (ConfigError, OSError, StartupRefused) as error:
             _log.error("reload_refused", reason=str(error))
         except Exception as error:  # noqa: BLE001  # a reload must not take the server down
@@ -160,6 +160,9 @@ class _Server:
             tell("reloaded", needs_restart=needs_restart)
             return True
         return False
+
+    def _read(self) -> Settings:
+        return self._settings if self._reload is None else self._reload()
 
     async def _say_ready(self, gateway: Gateway, sockets: list[socket.socket], tls: ssl.SSLContext | None) -> None:
         addresses = [address_of(bound, tls is not None) for bound in sockets]

@@ -34,7 +34,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """What is in force, whatever the files say by now. Secrets are among it: it goes over in a file in memory."""
+    """What is in force, or is to be, whatever the files say by now. Secrets are among it: it goes over in a file in memory."""
 
     settings: Settings
     pair: Pair | None = None
@@ -71,8 +71,8 @@ class Worker:
         self.handed = handed
         self.speaks = speaks
         """Whether this one tells the person at the terminal that the server is up."""
-        self.reload_number: int | None = None
-        """Of the last reload that the parent asked for."""
+        self.offered: tuple[int | None, Handed] = (None, handed)
+        """The last reload that the parent asked for: its number, and what to take."""
         self._line = line
         self._channel: Channel | None = None
         self._calls: dict[int, asyncio.Future[Any]] = {}
@@ -105,8 +105,8 @@ class Worker:
                     signals.stop_at_once()
                 case ["stop", _]:
                     signals.stop.set()
-                case ["reload", number]:
-                    self.reload_number = number
+                case ["reload", number, data]:
+                    self.offered = (number, Handed.unpacked(data))
                     signals.hang_up.set()
                 case _:
                     self._receive(message)

@@ -209,10 +209,8 @@ class _Parent:
                 systemd.notify("READY=1")
 
     def _pair(self, settings: Settings) -> Pair | None:
-        """The certificate from now on. Whether there is one is settled at the start."""
-        if self._settings.server.tls is None or settings.server.tls is None:
-            return self._handed.pair
-        return _checked_pair(settings)
+        """The certificate that the settings name; where they name none, what is shown until the restart."""
+        return self._handed.pair if settings.server.tls is None else _checked_pair(settings)
 
     async def _take(self, settings: Settings) -> None:
         """Have all workers reload, and go by what they say: what a plugin refuses is not what later workers must start with.
@@ -221,9 +219,9 @@ class _Parent:
         """
         plugins, pair = plugin_settings(settings), await in_daemon(lambda: self._pair(settings))
         check_open_door(in_force(self._settings, settings), self._hooks)
-        number, told = next(self._reloads), list(self._children)
+        offer, told = (next(self._reloads), Handed(settings, pair).packed()), list(self._children)
         served = any(child.serves for child in told)
-        reports = await _reported([child.reload(number) for child in told])
+        reports = await _reported([child.reload(*offer) for child in told])
         taken = [behind for behind in reports if behind is not None]
         # Where nobody served, nobody could refuse: perhaps it is these settings with which a worker can be started.
         if not taken and (reports or served):
@@ -232,7 +230,7 @@ class _Parent:
         self._handed = Handed(in_force(self._settings, settings, kept), pair)
         await self._keepers.reconfigure({plugin: own for plugin, own in plugins.items() if plugin not in kept})
         for child in self._children.difference(told):  # started meanwhile, with the settings from before
-            child.reload(number).add_done_callback(partial(self._replace_if_refused, child))
+            child.reload(*offer).add_done_callback(partial(self._replace_if_refused, child))
         for child in told:
             self._replace_if_refused(child)
 

@@ -81,13 +81,20 @@ async def test_a_worker_that_cannot_be_started_for_a_while_is_started_then(ollam
 
 MOODY = """
 import asyncio
+import os
 from pathlib import Path
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 from tornado_gateway.hookspecs import StartupRefused, hookimpl
 
 class Moody:
     class Settings(BaseModel):
         mood: str = "good"
+
+        @model_validator(mode="after")
+        def not_at_that_place(self):
+            if Path(str(os.getpid())).exists():
+                raise ValueError("not in this process")
+            return self
 
     def __init__(self, settings):
         self.mood = settings.mood
@@ -111,7 +118,7 @@ class Moody:
 def install_moody(folder: Path) -> list[Any]:
     """A plugin that cannot start while there is a file `away`, and does not come to an end with it while there is one `silent`.
 
-    It refuses `mood: bad` at the start and on a reload.
+    It refuses `mood: bad` at the start and on a reload, and all settings in a process for whose number there is a file.
     """
     (folder / "moody.py").write_text(MOODY)
     about = folder / "moody-1.dist-info"
@@ -358,19 +365,20 @@ async def test_a_worker_that_follows_is_not_handed_what_a_plugin_refused(ollama:
 
 async def test_a_worker_that_cannot_take_what_the_others_took_is_replaced(ollama: FakeOllama, tmp_path: Path) -> None:
     """A key that is revoked must not work at it, nor come back when one of the others is replaced."""
-    async with program(tmp_path, ollama.url, workers=2) as running:
-        full, other = running.workers()
-        resource.prlimit(full, resource.RLIMIT_NOFILE, (6, resource.prlimit(full, resource.RLIMIT_NOFILE)[1]))
-        write_config(running.config, ollama.url, plugins=[LOG, {"auth": {"keys": [{"name": "tester", "key": "another"}]}}])
+    async with program(tmp_path, ollama.url, workers=2, plugins=install_moody(tmp_path)) as running:
+        stubborn, other = running.workers()
+        (tmp_path / str(stubborn)).touch()
+        plugins = [LOG, {"auth": {"keys": [{"name": "tester", "key": "another"}]}}, "moody"]
+        write_config(running.config, ollama.url, plugins=plugins)
 
         running.signal(signal.SIGHUP)
-        await until(partial(replaced, running, full))
+        await until(partial(replaced, running, stubborn))
         os.kill(other, signal.SIGKILL)
         await until(partial(replaced, running, other))
         statuses = [{(await running.ask("/v1/models", key=key)).status for _ in range(10)} for key in (KEY, "another")]
 
         assert statuses == [{401}, {200}]
-        assert [line["pid"] for line in running.events("worker_left_behind")] == [full]
+        assert [line["pid"] for line in running.events("worker_left_behind")] == [stubborn]
 
 
 async def test_a_plugin_that_is_off_the_list_and_gone_ends_no_reload(ollama: FakeOllama, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def command(file: Path | None, host: str | None, port: int | None, upstream: str
     flags = {"server.host": host, "server.port": port, "upstream.url": upstream}
     overrides: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     if worker is not None:
-        return _serve_as(worker, file, partial(load_settings, file, overrides=overrides))
+        return _serve_as(worker, file)
     loaded = load(file, overrides=overrides)
     if warning := loaded.exposed():
         warn(warning)
@@ -61,11 +61,11 @@ def command(file: Path | None, host: str | None, port: int | None, upstream: str
     return run_server(loaded.settings, partial(serve, reload=reload, on_ready=on_ready))
 
 
-def _serve_as(worker: Worker, file: Path | None, reload: Callable[[], Settings]) -> int:
-    """As one of several: with the settings that it is handed."""
+def _serve_as(worker: Worker, file: Path | None) -> int:
+    """As one of several: with the settings that it is handed, now and on a reload."""
     settings = worker.handed.settings
     on_ready = partial(summary, file=file, plugins=plugin_settings(settings)) if worker.speaks else None
-    return run_server(settings, partial(serve, reload=reload, on_ready=on_ready, worker=worker))
+    return run_server(settings, partial(serve, on_ready=on_ready, worker=worker))
 
 
 def worker_command(file: Path | None, host: str | None, port: int | None, upstream: str | None) -> list[str]:
