@@ -114,13 +114,13 @@ class Entries:
         self._map.store(key, entry)
         while len(self._map) > self._bounds.entries:
             self._map.popitem()
-        self._report(self._map.take_gone())
+        if self._map.gone:
+            self._report(self._map.take_gone())
         return True
 
     def _report(self, keys: list[bytes]) -> None:
-        if keys:
-            self.evicted += len(keys)
-            self._dropped(keys)
+        self.evicted += len(keys)
+        self._dropped(keys)
 
 
 class _Map(LRUCache[bytes, Entry]):
@@ -135,16 +135,18 @@ class _Map(LRUCache[bytes, Entry]):
         self._seconds = bounds.seconds
         self._none_before = math.inf
         """When the next entry has lived long enough, or earlier: to find the first one takes a walk over those that are gone."""
-        self._gone: list[bytes] = []
+        self.gone: list[bytes] = []
+        """The keys of those that were let go, since they were last asked for."""
 
     def store(self, key: bytes, entry: Entry) -> None:
-        self.pop(key, None)  # it would keep the place of the older one
+        if key in self:
+            del self[key]  # the new one would keep the place of the older
         self[key] = entry
         self._none_before = min(self._none_before, entry.stored + self._seconds)
 
     def popitem(self) -> tuple[bytes, Entry]:
         key, entry = super().popitem()
-        self._gone.append(key)
+        self.gone.append(key)
         return key, entry
 
     def expire(self, now: float) -> None:
@@ -161,12 +163,12 @@ class _Map(LRUCache[bytes, Entry]):
             expired.append(key)
         for key in expired:
             del self[key]
-        self._gone += expired
+        self.gone += expired
 
     def take_all(self) -> list[tuple[bytes, Entry]]:
         """Every entry, the least recently used first; none is left."""
         return [super(_Map, self).popitem() for _ in range(len(self))]
 
     def take_gone(self) -> list[bytes]:
-        gone, self._gone = self._gone, []
+        gone, self.gone = self.gone, []
         return gone

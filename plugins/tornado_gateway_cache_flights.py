@@ -58,7 +58,20 @@ class Flights:
 class Flight:
     """One generation and what its readers have still to take."""
 
-    __slots__ = ("_first", "_flights", "_records", "_room", "_weight", "ended", "failure", "keep", "key", "readers", "task")
+    __slots__ = (
+        "_first",
+        "_flights",
+        "_records",
+        "_room",
+        "_weight",
+        "came",
+        "ended",
+        "failure",
+        "keep",
+        "key",
+        "readers",
+        "task",
+    )
 
     def __init__(self, key: bytes, flights: Flights) -> None:
         self.key = key
@@ -66,6 +79,8 @@ class Flight:
         self.readers: set[Reader] = set()
         self.keep = False
         """Whether one of its callers, past or present, wants the answer stored."""
+        self.came = 0
+        """How many records there have been."""
         self.ended = False
         self.failure: BaseException | None = None
         self._flights = flights
@@ -124,7 +139,8 @@ class Flight:
             await self.stop()
 
     def _add(self, batch: Sequence[Record]) -> None:
-        self._records.extend(batch)
+        self._records += batch
+        self.came += len(batch)
         if batch and (batch[-1].done or batch[-1].embeddings is not None):
             self._flights.close(self)  # what has ended is not joined: from here on the cache has it, or nobody
         else:
@@ -183,9 +199,9 @@ class Reader(AsyncGenerator[Sequence[Record], None]):
         """Everything that has come since the last time; waits until there is something."""
         flight = self._flight
         while self in flight.readers:
-            batch = flight.take(self.position)
-            if batch:
-                self.position += len(batch)
+            if flight.came > self.position:
+                batch = flight.take(self.position)
+                self.position = flight.came
                 flight.taken()
                 return batch
             if flight.ended:

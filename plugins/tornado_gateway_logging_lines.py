@@ -18,7 +18,7 @@ from structlog.dev import ConsoleRenderer
 from structlog.processors import JSONRenderer
 
 from tornado_gateway_logging_content import MOST_CHARACTERS
-from tornado_gateway_logging_redaction import redacted
+from tornado_gateway_logging_redaction import may_hold_secret, redacted
 
 REQUEST_FIELDS = (
     "event",
@@ -72,8 +72,9 @@ def line_of(item: Item) -> Line:
     """The line's fields, in order; the time is still in seconds since the epoch."""
     line: Line = dict(zip(REQUEST_FIELDS, item.values, strict=False))
     line["level"] = logging.getLevelName(item.level)
-    for name, value in (item.more or {}).items():
-        line.setdefault(name, value)
+    if item.more:
+        for name, value in item.more.items():
+            line.setdefault(name, value)
     return _request_line(line) if item.is_request else line
 
 
@@ -82,7 +83,7 @@ def _request_line(line: Line) -> Line:
     if content is not None:
         line["prompt"], line["answer"] = content.prompt(), content.answer()
     for name in FROM_CLIENT:
-        if value := line.get(name):
+        if (value := line.get(name)) and (len(value) > MOST_CHARACTERS or may_hold_secret(value)):
             line[name] = redacted(value[:MOST_CHARACTERS])
     for name in IN_MILLISECONDS:
         if value := line.get(name):

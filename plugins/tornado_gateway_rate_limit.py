@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -101,7 +102,7 @@ class RateLimit:
     async def admit(self, context: Context) -> None:
         tenant = context.principal or _NOBODY
         model = context.resolved_model or context.model or ""
-        limits = self._find(context.model_names)
+        limits = self._find(context.model_names) if self._settings.models else None
         estimate = max(1, context.prompt_tokens_estimate)
         requests = self._request_wants(tenant, model, limits)
         tokens = self._token_wants(tenant, model, limits, estimate)
@@ -176,11 +177,12 @@ class RateLimit:
         return wants
 
     def _gates(self, tenant: Principal, model: str, context: Context) -> list[Gate]:
-        settings, gates = self._settings, list[Gate]()
+        settings = self._settings
+        gates: list[Gate] = []
         own = tenant.max_concurrent if tenant.max_concurrent is not None else settings.max_concurrent
         if own is not None:
             gates.append(Gate(("tenant", tenant.name), own, f"You may have {_count(own, 'call')} at work at once"))
-        limits, asked = self._find(context.model_names), context.model or model
+        limits, asked = self._find(context.model_names) if settings.models else None, context.model or model
         if limits is not None and limits.max_concurrent is not None:
             most = limits.max_concurrent
             words = f"You may have {_count(most, 'call')} to {asked} at work at once"
@@ -202,6 +204,7 @@ class RateLimit:
         return None
 
 
+@lru_cache(maxsize=1024)
 def _rate(own: int | None, per_minute: int | None, burst: int | None) -> Rate | None:
     """The caller's own number beats the setting, and brings its own burst."""
     if own is not None:

@@ -227,7 +227,8 @@ class _Meter:
     def wait(self, rate: Rate, amount: int, now: int) -> float:
         """Seconds until `amount` fits; 0.0 when it does."""
         self.drain(rate, now)
-        return _seconds(self._level + (amount - rate.burst) * MINUTE, rate)
+        over = self._level + (amount - rate.burst) * MINUTE
+        return _seconds(over, rate) if over > 0 else 0.0
 
     def add(self, amount: int, *, reserve: bool) -> int:
         if not reserve:

@@ -120,6 +120,16 @@ async def test_the_meter_counts_work_and_not_waits() -> None:
     assert slow[0] == counting.longest_ns >= 3_000_000
 
 
+def test_a_slow_stretch_is_told_also_behind_a_longer_one() -> None:
+    slow: list[int] = []
+    counting = Meter(10, slow.append)
+
+    for spent in (5, 50, 20, 8, 10):
+        counting.add(spent)
+
+    assert (slow, counting.longest_ns, counting.spent_ns) == ([50, 20], 50, 93)
+
+
 def _busy(seconds: float) -> None:
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:

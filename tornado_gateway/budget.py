@@ -19,18 +19,25 @@ class Meter:
     `on_slow` is told the nanoseconds of a stretch that was longer than `slow_ns`.
     """
 
-    __slots__ = ("_on_slow", "_slow_ns", "calls", "failures", "longest_ns", "spent_ns", "waiting")
+    __slots__ = ("_on_slow", "_slow_ns", "calls", "failures", "longest_ns", "spent_ns", "usual_ns", "waiting")
 
     def __init__(self, slow_ns: int, on_slow: Callable[[int], None]) -> None:
         self.calls = self.failures = self.spent_ns = self.longest_ns = self.waiting = 0
+        self.usual_ns = 0
+        """A stretch up to this long is only added: it is neither the longest so far nor slow."""
         self._slow_ns = slow_ns
         self._on_slow = on_slow
 
     def add(self, spent_ns: int) -> None:
         """One stretch of work, up to the end or to a wait."""
         self.spent_ns += spent_ns
-        if spent_ns > self.longest_ns:
-            self.longest_ns = spent_ns
+        if spent_ns > self.usual_ns:
+            self.note(spent_ns)
+
+    def note(self, spent_ns: int) -> None:
+        """One stretch that was longer than usual."""
+        self.longest_ns = max(spent_ns, self.longest_ns)
+        self.usual_ns = min(self.longest_ns, self._slow_ns)
         if spent_ns > self._slow_ns:
             self._on_slow(spent_ns)
 
@@ -46,7 +53,10 @@ async def within(seconds: float | None, coroutine: Coroutine[Any, Any, T], meter
     try:
         awaited = coroutine.send(None)
     except StopIteration as finished:
-        meter.add(perf_counter_ns() - began)
+        spent = perf_counter_ns() - began  # as `add` does, without the call
+        meter.spent_ns += spent
+        if spent > meter.usual_ns:
+            meter.note(spent)
         return finished.value  # type: ignore[no-any-return]  # what a coroutine returns travels untyped
     except BaseException as error:
         meter.add(perf_counter_ns() - began)

@@ -22,7 +22,7 @@ from tornado_gateway.fanout import together
 from tornado_gateway.hooks import Hooks
 from tornado_gateway.models import Catalog, names_of
 from tornado_gateway.names import normal
-from tornado_gateway.upstream import Model, Ollama
+from tornado_gateway.upstream import Ollama
 from tornado_gateway.wire.dialect import Call, Dialect, Encoder, Limits, ModelFacts, Plan, Policy, Stamp
 from tornado_gateway.wire.fold import Folder
 from tornado_gateway.wire.ollama import NativeCall, Record
@@ -109,24 +109,20 @@ class Exchange:
             raise RuntimeError("an exchange needs a principal")
         model = await self._catalog.resolve(call.model, principal)
         policy = rules.policies.get(normal(model.name), _NO_POLICY)
-        facts = await self._facts(model, needed=call.needs_facts or policy.needs_facts)
+        known = ModelFacts(name=model.name, digest=model.digest)
+        facts = await self._catalog.facts(model) if call.needs_facts or policy.needs_facts else known
         plan = call.plan(facts, policy) if small else await asyncio.to_thread(call.plan, facts, policy)
-        bounds = [native.max_tokens for native in plan.calls]
+        estimate, bound = _sizes(plan.calls)
         learn(
             context,
             resolved_model=model.name,
             model_names=names_of(call.model, model.name),
             upstream=self._ollama.name,
             ignored=plan.ignored,
-            prompt_tokens_estimate=sum(native.prompt_tokens_estimate for native in plan.calls),
-            max_tokens=sum(bound or 0 for bound in bounds) if all(bounds) else None,
+            prompt_tokens_estimate=estimate,
+            max_tokens=bound,
         )
         return plan
-
-    async def _facts(self, model: Model, *, needed: bool) -> ModelFacts:
-        if needed:
-            return await self._catalog.facts(model)
-        return ModelFacts(name=model.name, digest=model.digest)
 
     async def _stream(self, context: Context, plan: Plan, encoder: Encoder, sink: Sink, tally: Tally, rules: Rules) -> None:
         head_at = context.clock + rules.headers_after_seconds
@@ -158,7 +154,7 @@ class Exchange:
             async for batch in answer:
                 if batch:
                     whole = batch[-1].done or batch[-1].embeddings is not None
-                    if not receiver.send(index, changed(batch, changes)):
+                    if not receiver.send(index, changed(batch, changes) if changes else batch):
                         await receiver.drain()
         finally:
             await answer.aclose()
@@ -237,6 +233,16 @@ class _Forward:
 
 
 _NO_POLICY = Policy()
+
+
+def _sizes(calls: Sequence[NativeCall]) -> tuple[int, int | None]:
+    """The tokens of all prompts, and the most that all answers may have: None when one of them has no bound."""
+    estimate, most, bounded = 0, 0, True
+    for call in calls:
+        estimate += call.prompt_tokens_estimate
+        most += call.max_tokens or 0
+        bounded = bounded and bool(call.max_tokens)
+    return estimate, most if bounded else None
 
 
 @types.coroutine

@@ -63,6 +63,7 @@ class GatewayHandler(RequestHandler):
         "_chunks",
         "_concluded",
         "_ending",
+        "_preflight",
         "_received",
         "_refusal",
         "_services",
@@ -106,6 +107,7 @@ class GatewayHandler(RequestHandler):
         self._begun = True
         self.tally = Tally()
         self.context = facts.new_context(request, services.new_id)
+        self._preflight = request.method == "OPTIONS" and facts.is_preflight(self.context.headers)
         self.reply = Reply(
             request, self.peer, services.rules.write_stall_seconds, self.reply_headers, keep_alive=lambda: not services.draining
         )
@@ -152,7 +154,7 @@ class GatewayHandler(RequestHandler):
     async def _enter(self) -> None:
         try:
             self._check_head()
-            if self.access.authenticated and not self._preflight():
+            if self.access.authenticated and not self._preflight:
                 learn(self.context, principal=await self._services.hooks.authenticate(self.context))
             if self._expects_body:
                 gate.check_body(self.context.headers, self._services.rules.max_body_bytes, self._received)
@@ -175,7 +177,7 @@ class GatewayHandler(RequestHandler):
         if request.version != "HTTP/1.1" and "transfer-encoding" in headers:
             raise InvalidRequest("HTTP/1.0 has no Transfer-Encoding.")
         gate.check_query(request.query)
-        if self._preflight():
+        if self._preflight:
             return
         if request.method not in self.access.methods:
             allowed = ", ".join(sorted(self.access.methods))
@@ -188,13 +190,6 @@ class GatewayHandler(RequestHandler):
         if origin is not None and gate.check_origin(origin, self._services.rules.cors_origins):
             self.context.response_headers.update(facts.cors_headers(origin))
 
-    def _preflight(self) -> bool:
-        return (
-            self.request.method == "OPTIONS"
-            and "origin" in self.context.headers
-            and "access-control-request-method" in self.context.headers
-        )
-
     async def _respond(self) -> None:
         if self._concluded:
             self.peer.close()
@@ -203,7 +198,7 @@ class GatewayHandler(RequestHandler):
             raise asyncio.CancelledError  # left or stopped while the body came in
         if self._refusal is not None:
             raise self._refusal
-        if self._preflight():
+        if self._preflight:
             self.reply.whole("", b"", status=204, headers=facts.preflight_headers(self.access.methods))
         else:
             body = b"".join(self._chunks)
@@ -211,7 +206,7 @@ class GatewayHandler(RequestHandler):
             await self.work(body)
         if self.reply.congested:
             await self.reply.drain()
-        if self.reply.closed and self._left_early:
+        if self._left_early and self.reply.closed:
             raise StreamClosedError
         await self._conclude("complete")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from tornado.httputil import HTTPServerRequest
@@ -87,6 +87,11 @@ def server_timing(context: Context, tally: Tally) -> str:
 def cors_headers(origin: str) -> dict[str, str]:
     """For a web page that the operator named."""
     return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": _EXPOSED}
+
+
+def is_preflight(headers: Mapping[str, str]) -> bool:
+    """Whether an `OPTIONS` is the question that browsers ask before they send what a page wants."""
+    return "origin" in headers and "access-control-request-method" in headers
 
 
 def preflight_headers(methods: Iterable[str]) -> dict[str, str]:

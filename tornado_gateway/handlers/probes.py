@@ -53,6 +53,6 @@ class NotFoundHandler(GatewayHandler):
     def _check_head(self) -> None:
         with contextlib.suppress(OriginNotAllowed):
             self._check_origin()
-            if self._preflight():
+            if self._preflight:
                 return  # a page that may read answers shall read this one, too: its browser asks first
         raise NotFound("There is nothing at this address; the base URL of OpenAI clients ends in /v1.")

@@ -136,7 +136,7 @@ def decode_record(line: bytes | bytearray | memoryview) -> Record:
 
 def encode_records(records: Iterable[Record]) -> bytes:
     """Records as lines of JSON: what a cache may keep in a file."""
-    return b"".join(_encoder.encode(record) + b"\n" for record in records)
+    return _encoder.encode_lines(records)
 
 
 def decode_records(data: bytes) -> list[Record]:

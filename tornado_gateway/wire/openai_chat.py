@@ -51,13 +51,15 @@ class OpenAIChat:
         ignored = [*_without_effect(request, conversation), *toolbox.ignored, *unused_format, *unused_bounds]
         return ChatCall(
             request=request,
+            model=request.model or "",
+            stream=bool(request.stream),
             conversation=conversation,
             toolbox=toolbox,
             constraint=constraint,
             options=options,
             asked=asked_thinking(request),
             num_predict=num_predict,
-            choices=whole_number(request.n, "n") or 1,
+            choices=1 if request.n is None else int(request.n),
             ignored=ignored,
             body=body,
             exact=exact,
@@ -71,6 +73,8 @@ class ChatCall(msgspec.Struct, frozen=True):
     """A chat request, read and checked."""
 
     request: ChatRequest
+    model: str
+    stream: bool
     conversation: Conversation
     toolbox: Toolbox
     constraint: str | dict[str, Any] | None
@@ -83,14 +87,6 @@ class ChatCall(msgspec.Struct, frozen=True):
     body: bytes
     exact: bool
     """Whether every field of the body is known."""
-
-    @property
-    def model(self) -> str:
-        return self.request.model or ""
-
-    @property
-    def stream(self) -> bool:
-        return bool(self.request.stream)
 
     @property
     def user(self) -> str | None:
@@ -144,7 +140,7 @@ class ChatCall(msgspec.Struct, frozen=True):
             keep_alive=keep_alive,
             truncate=False,
             logprobs=request.logprobs or None,
-            top_logprobs=whole_number(request.top_logprobs, "top_logprobs") or None,
+            top_logprobs=int(request.top_logprobs) if request.top_logprobs else None,
         )
 
     def _check_capabilities(self, facts: ModelFacts) -> None:
@@ -192,8 +188,10 @@ def _check(request: ChatRequest, limits: Limits) -> list[ChatMessage]:
         raise InvalidRequest("`messages` must hold at least one message.", param="messages")
     if len(request.messages) > limits.max_messages:
         raise InvalidRequest(f"`messages` may hold {limits.max_messages} messages at most.", param="messages")
-    check_range(whole_number(request.n, "n"), "n", 1, limits.max_choices)
-    check_range(whole_number(request.top_logprobs, "top_logprobs"), "top_logprobs", 0, 20)
+    if request.n is not None:
+        check_range(whole_number(request.n, "n"), "n", 1, limits.max_choices)
+    if request.top_logprobs is not None:
+        check_range(whole_number(request.top_logprobs, "top_logprobs"), "top_logprobs", 0, 20)
     if request.top_logprobs and not request.logprobs:
         raise InvalidRequest("`top_logprobs` needs `logprobs` to be true.", param="top_logprobs")
     for kind in request.modalities or ():
@@ -207,13 +205,15 @@ def _check(request: ChatRequest, limits: Limits) -> list[ChatMessage]:
 def _token_bound(request: ChatRequest) -> tuple[int | None, list[str]]:
     """The bound on the answer's tokens, and the fields without effect: 0 means "not given", the newer name wins."""
     bound, unused = None, []
-    for name in ("max_completion_tokens", "max_tokens"):
-        value = whole_number(getattr(request, name), name)
-        if value is not None and value < 0:
+    for name, given in (("max_completion_tokens", request.max_completion_tokens), ("max_tokens", request.max_tokens)):
+        if given is None:
+            continue
+        value = whole_number(given, name) or 0
+        if value < 0:
             raise InvalidRequest(f"`{name}` must not be negative.", param=name)
-        if value == 0 or (value is not None and bound is not None):
+        if value == 0 or bound is not None:
             unused.append(name)
-        elif value is not None:
+        else:
             bound = min(value, _MAX_PREDICT)
     return bound, unused
 

@@ -97,20 +97,26 @@ def read_knobs(knobs: Knobs, limits: Limits) -> GivenOptions:
     """The options that are asked for. Raises `InvalidRequest` for a value that no model could take, in whichever knob."""
     values = _values(knobs)
     fields = {} if values == _NOTHING_GIVEN else _fields(values)
-    stop = _texts("stop", knobs.stop or [])
+    stop = _texts("stop", knobs.stop) if knobs.stop else []
     if len(stop) > limits.max_stop:
         raise InvalidRequest(f"`stop` may hold {limits.max_stop} texts at most.", param="stop")
-    options = {name: _checked(name, value) for name, value in (knobs.options or {}).items() if value is not None}
+    options = _options(knobs.options, limits) if knobs.options else {}
+    _check_others(knobs)
+    return GivenOptions(fields, options, tuple(filter(None, stop)))
+
+
+def _options(given: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    options = {name: _checked(name, value) for name, value in given.items() if value is not None}
     if len(options.get("stop", ())) > limits.max_stop:
         raise InvalidRequest(f"`options.stop` may hold {limits.max_stop} texts at most.", param="options.stop")
-    _check_others(knobs)
-    return GivenOptions(fields, options, tuple([text for text in stop if text]))
+    return options
 
 
 def _check_others(knobs: Knobs) -> None:
     if isinstance(knobs.format, str) and knobs.format not in ("", "json"):
         raise InvalidRequest('`format` must be "json" or a JSON schema.', param="format")
-    _check_keep_alive(knobs.keep_alive)
+    if knobs.keep_alive is not None:
+        _check_keep_alive(knobs.keep_alive)
     if isinstance(knobs.think, str) and knobs.think not in ("low", "medium", "high", "max"):
         raise InvalidRequest("`think` must be a boolean or one of low, medium, high and max.", param="think")
 
@@ -126,7 +132,7 @@ def native_options(given: GivenOptions, policy: Policy, facts: ModelFacts, *, nu
 
     Load-time options are the operator's unless `policy.allow` names them.
     """
-    values = {name: value for name, value in policy.options.items() if value is not None}
+    values = {name: value for name, value in policy.options.items() if value is not None} if policy.options else {}
     fields = given.fields if num_predict is None else {**given.fields, "num_predict": num_predict}
     ignored = []
     for name, value in given.options.items():
@@ -135,7 +141,7 @@ def native_options(given: GivenOptions, policy: Policy, facts: ModelFacts, *, nu
         else:
             values[name] = value
     for name, value in fields.items():
-        if _may_set(name, policy):
+        if name in _FREE or _may_set(name, policy):
             values[name] = value
         else:
             ignored.append(name)
@@ -165,7 +171,8 @@ def native_think(asked: bool | str | None, policy: Policy, facts: ModelFacts) ->
 def _fields(values: Sequence[Any]) -> dict[str, Any]:
     fields = {name: _checked(name, value, name) for name, value in zip(_FIELDS, values, strict=True) if value is not None}
     for name, (low, high) in _RANGES.items():
-        check_range(fields.get(name), name, low, high)
+        if name in fields:
+            check_range(fields[name], name, low, high)
     return fields
 
 
@@ -203,8 +210,8 @@ def _texts(param: str, value: Any) -> list[str]:
     return texts
 
 
-def _check_keep_alive(value: float | str | None) -> None:
-    if isinstance(value, str) and not _DURATION.fullmatch(value):
-        raise InvalidRequest('`keep_alive` must be seconds or a duration such as "5m".', param="keep_alive")
-    if isinstance(value, int | float):
+def _check_keep_alive(value: float | str) -> None:
+    if not isinstance(value, str):
         check_range(value, "keep_alive", -_MAX_KEEP_SECONDS, _MAX_KEEP_SECONDS)
+    elif not _DURATION.fullmatch(value):
+        raise InvalidRequest('`keep_alive` must be seconds or a duration such as "5m".', param="keep_alive")
