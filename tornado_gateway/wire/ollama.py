@@ -136,7 +136,8 @@ def decode_record(line: bytes | bytearray | memoryview) -> Record:
 
 def encode_records(records: Iterable[Record]) -> bytes:
     """Records as lines of JSON: what a cache may keep in a file."""
-    return _encoder.encode_lines(records)
+    # `encode_lines` gives bytes that keep the room of its buffer, three times as much: too dear for ten thousand that are kept.
+    return b"".join([_encoder.encode(record) + b"\n" for record in records])
 
 
 def decode_records(data: bytes) -> list[Record]:
