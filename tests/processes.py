@@ -73,7 +73,10 @@ class Program:
 
     def log(self) -> list[dict[str, Any]]:
         file = self.folder / "logs" / "info.log"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        if not file.exists():
+            return []
+        # Whole lines only: a write that goes on while it is read shows a part of itself.
+        return [json.loads(line) for line in file.read_text().rpartition("\n")[0].splitlines()]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.log() if line["event"] == name]
