@@ -204,7 +204,7 @@ class RateLimit:
         return None
 
 
-@lru_cache(maxsize=1024, typed=True)  # 60.0 is no 60: what one plugin says of its callers is not handed to others
+@lru_cache(maxsize=1024)
 def _rate(own: int | None, per_minute: int | None, burst: int | None) -> Rate | None:
     """The caller's own number beats the setting, and brings its own burst."""
     if own is not None:

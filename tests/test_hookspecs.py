@@ -144,6 +144,13 @@ async def test_hook_authenticate_goes_to_the_next_until_one_knows(monkeypatch: p
     assert len(ollama.ledger.inference) == 2
 
 
+@pytest.mark.parametrize("limit", [60.0, True, "60", -1])
+def test_a_principal_whose_limit_is_no_whole_number_is_not_made(limit: Any) -> None:
+    for name in ("requests_per_minute", "tokens_per_minute", "max_concurrent"):
+        with pytest.raises(ValueError, match="whole numbers"):
+            Principal("a", **{name: limit})
+
+
 async def test_hook_admit_is_asked_once_with_the_whole_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     class Asked(Notes):
         @hookimpl

@@ -25,6 +25,7 @@ class Principal:
 
     `name` is the tenant: limits, the cache and the log are kept by it. `models` are patterns with `*`; None means all.
     The limits are this caller's own and beat the settings of the plugin that enforces them; None means no own limit.
+    Raises ValueError for an empty name, and for a limit that is no whole number from 0.
     """
 
     name: str
@@ -37,6 +38,10 @@ class Principal:
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("a principal needs a name")
+        for limit in (self.requests_per_minute, self.tokens_per_minute, self.max_concurrent):
+            # Exactly `int`: 60.0 and True would equal 60 and 1 until something else than Python counts with them.
+            if limit is not None and (type(limit) is not int or limit < 0):
+                raise ValueError("a principal's limits must be whole numbers from 0")
 
     def may_use(self, *names: str) -> bool:
         """Whether one of `names` (see `Context.model_names`) matches one of this caller's patterns, whatever their case."""
