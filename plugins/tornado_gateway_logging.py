@@ -94,7 +94,7 @@ class Logging:
     @hookimpl
     async def transform(self, context: Context, call: NativeCall) -> Transform | None:
         """Hear what is asked and answered, for callers whose words may be written; changes nothing."""
-        if not self._may_write_content(context):
+        if not (self._settings.log_content or (context.principal and context.principal.log_content)):
             return None
         content: Content = context.state.setdefault(self, Content())
         return content.listen(call)
@@ -141,9 +141,6 @@ class Logging:
         if content := context.state.pop(self, None):
             more["content"] = content
         return more or None
-
-    def _may_write_content(self, context: Context) -> bool:
-        return self._settings.log_content or bool(context.principal and context.principal.log_content)
 
     def _announce_content(self, settings: Settings) -> None:
         if settings.log_content and self._server:

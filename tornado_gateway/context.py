@@ -136,7 +136,7 @@ class Context(msgspec.Struct, frozen=True, eq=False):
 
     def note_cache(self, state: Literal["hit", "miss", "joined", "bypass"]) -> None:
         """Say what a cache did with this request: for the log. Called by cache plugins."""
-        learn(self, cache=state)
+        msgspec.structs.force_setattr(self, "cache", state)
 
 
 def learn(context: Context, **facts: Any) -> None:

@@ -144,7 +144,7 @@ class Exchange:
         answer = await self._hooks.answer(context, call, forward)
         changes = await self._hooks.transforms(context, call)
         if isinstance(answer, list | tuple):
-            if not receiver.send(index, changed(answer, changes)):
+            if not receiver.send(index, changed(answer, changes) if changes else answer):
                 await receiver.drain()
             return
         if call.stream and answer is forward.road:  # from Ollama, and no plugin in between

@@ -172,11 +172,14 @@ class GatewayHandler(RequestHandler):
         headers = self.context.headers
         if rules.hosts is not None:
             gate.check_host(headers.get("host"), rules.hosts)
-        self._check_origin()
-        gate.check_single(repeated_in(request))
+        if "origin" in headers:
+            self._check_origin()
+        if repeated := repeated_in(request):
+            gate.check_single(repeated)
         if request.version != "HTTP/1.1" and "transfer-encoding" in headers:
             raise InvalidRequest("HTTP/1.0 has no Transfer-Encoding.")
-        gate.check_query(request.query)
+        if request.query:
+            gate.check_query(request.query)
         if self._preflight:
             return
         if request.method not in self.access.methods:
@@ -206,7 +209,7 @@ class GatewayHandler(RequestHandler):
             await self.work(body)
         if self.reply.congested:
             await self.reply.drain()
-        if self._left_early and self.reply.closed:
+        if self._ending == "client_left" and self.reply.closed:
             raise StreamClosedError
         await self._conclude("complete")
 
@@ -297,10 +300,6 @@ class GatewayHandler(RequestHandler):
 
     def _gone(self) -> None:
         self._end_early("client_left")
-
-    @property
-    def _left_early(self) -> bool:
-        return self._ending == "client_left"
 
     def _end_early(self, ending: Ended) -> None:
         if self._concluded or self._ending is not None:

@@ -56,8 +56,9 @@ class Services:
     """Set while no request is at work."""
 
     def begin(self, request: AtWork) -> None:
+        if not self.at_work:
+            self.idle.clear()
         self.at_work.add(request)
-        self.idle.clear()
 
     def end(self, request: AtWork) -> None:
         self.at_work.discard(request)

@@ -120,6 +120,7 @@ class NativeCall(msgspec.Struct, frozen=True):
         return decoded
 
 
+_NO_RECORD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decoder = msgspec.json.Decoder(Record)
 _encoder = msgspec.json.Encoder()
 _calls = msgspec.json.Decoder(tuple[ToolCall, ...])
@@ -130,7 +131,7 @@ def decode_record(line: bytes | bytearray | memoryview) -> Record:
     """One record from one line; raises `UpstreamInvalidResponse` when the line is not one."""
     try:
         return _decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except _NO_RECORD as error:
         raise UpstreamInvalidResponse("Ollama sent a line that is not one of its records.") from error
 
 
@@ -141,8 +142,11 @@ def encode_records(records: Iterable[Record]) -> bytes:
 
 
 def decode_records(data: bytes) -> list[Record]:
-    """The opposite of `encode_records`."""
-    return [decode_record(line) for line in data.split(b"\n") if line]
+    """The opposite of `encode_records`; raises `UpstreamInvalidResponse` for what is none."""
+    try:
+        return _decoder.decode_lines(data)
+    except _NO_RECORD as error:
+        raise UpstreamInvalidResponse("These are not lines of records.") from error
 
 
 def own_copy(record: Record) -> Record:
