@@ -18,7 +18,7 @@ from structlog.dev import ConsoleRenderer
 from structlog.processors import JSONRenderer
 
 from tornado_gateway_logging_content import MOST_CHARACTERS
-from tornado_gateway_logging_redaction import may_hold_secret, redacted
+from tornado_gateway_logging_redaction import redacted
 
 REQUEST_FIELDS = (
     "event",
@@ -83,7 +83,7 @@ def _request_line(line: Line) -> Line:
     if content is not None:
         line["prompt"], line["answer"] = content.prompt(), content.answer()
     for name in FROM_CLIENT:
-        if (value := line.get(name)) and (len(value) > MOST_CHARACTERS or may_hold_secret(value)):
+        if value := line.get(name):
             line[name] = redacted(value[:MOST_CHARACTERS])
     for name in IN_MILLISECONDS:
         if value := line.get(name):

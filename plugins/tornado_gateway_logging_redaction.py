@@ -29,13 +29,13 @@ _SECRET = re.compile(
 )
 
 
-may_hold_secret = re.compile(r"[-_ @?&yY]").search
+_HINT = re.compile(r"[-_ @?&yY]")
 """Each of these patterns needs one of these characters. Most of what a line says has none, and then the long search is saved."""
 
 
 def redacted(text: str) -> str:
     """The text without what looks like a key."""
-    return _SECRET.sub(REDACTED, text) if may_hold_secret(text) else text
+    return _SECRET.sub(REDACTED, text) if _HINT.search(text) else text
 
 
 def short(text: str | None) -> str | None:

@@ -102,7 +102,7 @@ class RateLimit:
     async def admit(self, context: Context) -> None:
         tenant = context.principal or _NOBODY
         model = context.resolved_model or context.model or ""
-        limits = self._find(context.model_names) if self._settings.models else None
+        limits = self._find(context.model_names)
         estimate = max(1, context.prompt_tokens_estimate)
         requests = self._request_wants(tenant, model, limits)
         tokens = self._token_wants(tenant, model, limits, estimate)
@@ -182,7 +182,7 @@ class RateLimit:
         own = tenant.max_concurrent if tenant.max_concurrent is not None else settings.max_concurrent
         if own is not None:
             gates.append(Gate(("tenant", tenant.name), own, f"You may have {_count(own, 'call')} at work at once"))
-        limits, asked = self._find(context.model_names) if settings.models else None, context.model or model
+        limits, asked = self._find(context.model_names), context.model or model
         if limits is not None and limits.max_concurrent is not None:
             most = limits.max_concurrent
             words = f"You may have {_count(most, 'call')} to {asked} at work at once"

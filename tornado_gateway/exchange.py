@@ -144,7 +144,7 @@ class Exchange:
         answer = await self._hooks.answer(context, call, forward)
         changes = await self._hooks.transforms(context, call)
         if isinstance(answer, list | tuple):
-            if not receiver.send(index, changed(answer, changes) if changes else answer):
+            if not receiver.send(index, changed(answer, changes)):
                 await receiver.drain()
             return
         if call.stream and answer is forward.road:  # from Ollama, and no plugin in between
@@ -154,7 +154,7 @@ class Exchange:
             async for batch in answer:
                 if batch:
                     whole = batch[-1].done or batch[-1].embeddings is not None
-                    if not receiver.send(index, changed(batch, changes) if changes else batch):
+                    if not receiver.send(index, changed(batch, changes)):
                         await receiver.drain()
         finally:
             await answer.aclose()

@@ -273,18 +273,12 @@ class Hooks:
     async def answered(self, context: Context, call: NativeCall, answer: Record) -> None:
         """Show the whole answer to those who want it, each a copy of its own."""
         for bound in self._answered:
-            try:  # as `_isolated` does, without a coroutine more for every request
-                await within(BUDGET_SECONDS, bound.call(context, call, own_copy(answer)), bound.meter)
-            except Exception as error:  # noqa: BLE001  # one plugin's failure is not another's
-                bound.failed(error)
+            await self._isolated(bound, bound.call(context, call, own_copy(answer)))
 
     async def finished(self, context: Context, outcome: Outcome) -> None:
         """Tell every plugin how the request ended, whatever the others do."""
         for bound in self._finished:
-            try:
-                await within(BUDGET_SECONDS, bound.call(context, outcome), bound.meter)
-            except Exception as error:  # noqa: BLE001  # as above
-                bound.failed(error)
+            await self._isolated(bound, bound.call(context, outcome))
 
     async def _isolated(self, bound: Bound, call: Coroutine[Any, Any, Any], seconds: float | None = None) -> bool:
         """Whether it went well."""

@@ -172,14 +172,11 @@ class GatewayHandler(RequestHandler):
         headers = self.context.headers
         if rules.hosts is not None:
             gate.check_host(headers.get("host"), rules.hosts)
-        if "origin" in headers:
-            self._check_origin()
-        if repeated := repeated_in(request):
-            gate.check_single(repeated)
+        self._check_origin()
+        gate.check_single(repeated_in(request))
         if request.version != "HTTP/1.1" and "transfer-encoding" in headers:
             raise InvalidRequest("HTTP/1.0 has no Transfer-Encoding.")
-        if request.query:
-            gate.check_query(request.query)
+        gate.check_query(request.query)
         if self._preflight:
             return
         if request.method not in self.access.methods:

@@ -132,7 +132,7 @@ def native_options(given: GivenOptions, policy: Policy, facts: ModelFacts, *, nu
 
     Load-time options are the operator's unless `policy.allow` names them.
     """
-    values = {name: value for name, value in policy.options.items() if value is not None} if policy.options else {}
+    values = {name: value for name, value in policy.options.items() if value is not None}
     fields = given.fields if num_predict is None else {**given.fields, "num_predict": num_predict}
     ignored = []
     for name, value in given.options.items():
@@ -141,7 +141,7 @@ def native_options(given: GivenOptions, policy: Policy, facts: ModelFacts, *, nu
         else:
             values[name] = value
     for name, value in fields.items():
-        if name in _FREE or _may_set(name, policy):
+        if _may_set(name, policy):
             values[name] = value
         else:
             ignored.append(name)
